@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory cgroup accounting of received network data that user space keeps.
+ *
+ * A page of a page_pool is charged one by one when it is about to be mapped,
+ * and uncharged by the pool once its last reference is gone. In between it
+ * holds the obj_cgroup of its node, as an LRU folio does: a removed cgroup is
+ * reparented, not pinned.
+ *
+ * Who charges holds a reference to the page, so that the page can neither leave
+ * its pool nor be recycled meanwhile. Who uncharges owns the page alone.
+ */
+
+#include <linux/memcg_netmem.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/page_counter.h>
+#include <linux/psi.h>
+#include <linux/sizes.h>
+
+#include "internal.h"
+#include "memcontrol-v1.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/netmem.h>
+
+/*
+ * Mapping received data is a choice, and mapped pages cannot be reclaimed: what
+ * is left below @max must do for the memory that has no choice, or the next
+ * send() of the one who maps meets the OOM killer.
+ */
+static unsigned long netmem_headroom(unsigned long max)
+{
+	return clamp(max / 16, SZ_512K >> PAGE_SHIFT, SZ_32M >> PAGE_SHIFT);
+}
+
+/*
+ * Below memory.high by what try_charge_memcg() may charge ahead: it would reclaim
+ * and throttle with the socket's lock held.
+ */
+static unsigned long netmem_counter_limit(struct page_counter *counter)
+{
+	unsigned long high = READ_ONCE(counter->high);
+	unsigned long max = READ_ONCE(counter->max);
+
+	if (max != PAGE_COUNTER_MAX)
+		max -= min(max, netmem_headroom(max));
+
+	return min(max, high - min(high, MEMCG_CHARGE_BATCH));
+}
+
+static unsigned long netmem_counter_room(struct page_counter *counter)
+{
+	unsigned long limit = netmem_counter_limit(counter);
+
+	return limit - min(limit, page_counter_read(counter));
+}
+
+/*
+ * Pages that may be added below every limit, and the cgroup with the tightest.
+ * Others may charge at the same time and take the headroom in part; memory.max
+ * itself is try_charge_memcg()'s.
+ */
+static unsigned long netmem_room(struct mem_cgroup *memcg,
+				 struct mem_cgroup **tightest)
+{
+	unsigned long room, least = ULONG_MAX;
+
+	for (; memcg && !mem_cgroup_is_root(memcg);
+	     memcg = parent_mem_cgroup(memcg)) {
+		room = netmem_counter_room(&memcg->memory);
+		if (do_memsw_account())
+			room = min(room, netmem_counter_room(&memcg->memsw));
+		if (room < least) {
+			least = room;
+			*tightest = memcg;
+		}
+	}
+
+	return least;
+}
+
+/*
+ * A cgroup that reads files is always full of them, so its page cache counts as
+ * room, but for the little that a cgroup full of other memory runs from.
+ */
+static unsigned long netmem_cache(struct mem_cgroup *memcg)
+{
+	unsigned long cache, keep;
+
+	mem_cgroup_flush_stats(memcg);
+	cache = memcg_page_state(memcg, NR_INACTIVE_FILE) +
+		memcg_page_state(memcg, NR_ACTIVE_FILE);
+	keep = netmem_headroom(min(READ_ONCE(memcg->memory.max),
+				   READ_ONCE(memcg->memory.high)));
+
+	return cache - min(cache, keep);
+}
+
+static void netmem_reclaim(struct mem_cgroup *memcg, unsigned int nr_pages)
+{
+	unsigned long pflags;
+
+	psi_memstall_enter(&pflags);
+	try_to_free_mem_cgroup_pages(memcg, max(nr_pages, MEMCG_CHARGE_BATCH),
+				     GFP_KERNEL, 0, NULL);
+	psi_memstall_leave(&pflags);
+}
+
+/*
+ * How many of @nr_pages fit. Room for them is made now; for @reserve it is
+ * enough that it can be made.
+ */
+static unsigned int netmem_fit(struct mem_cgroup *memcg, unsigned int nr_pages,
+			       unsigned long reserve)
+{
+	struct mem_cgroup *tightest = memcg;
+	unsigned long cache, room;
+
+	room = netmem_room(memcg, &tightest);
+	if (room >= nr_pages + reserve)
+		return nr_pages;
+
+	cache = netmem_cache(tightest);
+	if (cache && room < nr_pages) {
+		netmem_reclaim(tightest, nr_pages);
+		room = netmem_room(memcg, &tightest);
+	}
+
+	reserve -= min(reserve, cache);
+	return min(nr_pages, room - min(room, reserve));
+}
+
+/* Charges up to @nr_pages, never by force or by an OOM kill; says how many. */
+static unsigned int netmem_try_charge(struct mem_cgroup *memcg,
+				      unsigned int nr_pages,
+				      unsigned long reserve)
+{
+	if (mem_cgroup_is_root(memcg))
+		return nr_pages;
+
+	nr_pages = netmem_fit(memcg, nr_pages, reserve);
+	if (nr_pages &&
+	    try_charge_memcg(memcg, GFP_KERNEL | __GFP_NORETRY, nr_pages))
+		return 0;
+
+	return nr_pages;
+}
+
+static void netmem_mod_state(struct mem_cgroup *memcg, int nr_pages)
+{
+	mod_memcg_state(memcg, MEMCG_NETMEM, nr_pages);
+	/* Part of "sock", for anon + file + kernel + sock to remain the whole */
+	mod_memcg_state(memcg, MEMCG_SOCK, nr_pages);
+}
+
+/*
+ * A page that is mapped without a charge remains so: NR_FILE_MAPPED went to no
+ * cgroup when it was mapped, and must come from none when it is unmapped.
+ */
+static bool netmem_is_chargeable(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	return folio_is_netmem(folio) && !READ_ONCE(folio->memcg_data) &&
+	       !folio_mapped(folio);
+}
+
+/*
+ * Sockets can share a page, and neither the folio lock nor an exclusive
+ * reference keeps them apart here: whoever sets memcg_data first has charged it.
+ * PP_MAGIC_CHARGED is seen by whoever drops the last reference after the one of
+ * the caller, see page_pool_unref_netmem().
+ */
+static bool netmem_claim(struct page *page, struct obj_cgroup *objcg)
+{
+	struct folio *folio = page_folio(page);
+
+	if (cmpxchg(&folio->memcg_data, 0, (unsigned long)objcg))
+		return false;
+
+	obj_cgroup_get(objcg);
+	/* Nobody else writes it now; who reads it just then minds other bits */
+	WRITE_ONCE(page->pp_magic, page->pp_magic | PP_MAGIC_CHARGED);
+	trace_netmem_charge(page);
+
+	return true;
+}
+
+/*
+ * Hands @nr_charged pages of charge to the pages that want one, in order, up to
+ * the first page that would go without. Returns the index of that page.
+ */
+static unsigned int netmem_commit(struct mem_cgroup *memcg, struct page **pages,
+				  unsigned int nr_pages,
+				  unsigned int *nr_charged)
+{
+	struct obj_cgroup *objcg = NULL;
+	unsigned int i, left = *nr_charged;
+	int nid = NUMA_NO_NODE;
+
+	for (i = 0; i < nr_pages; i++) {
+		if (!netmem_is_chargeable(pages[i]))
+			continue;
+		if (!left)
+			break;
+		if (page_to_nid(pages[i]) != nid) {
+			obj_cgroup_put(objcg);
+			nid = page_to_nid(pages[i]);
+			objcg = get_obj_cgroup_from_memcg(memcg, nid);
+		}
+		/* All cgroups up to the root went away: nobody to pay */
+		if (obj_cgroup_is_root(objcg) && !mem_cgroup_is_root(memcg))
+			continue;
+		left -= netmem_claim(pages[i], objcg);
+	}
+
+	obj_cgroup_put(objcg);
+	*nr_charged -= left;
+
+	return i;
+}
+
+/**
+ * __mem_cgroup_charge_netmem - charge pages that are about to be mapped
+ * @pages: order-0 pages, on each of which the caller holds a reference
+ * @nr_pages: number of @pages
+ * @reserve: pages that are soon to be charged by force, and must find room
+ *
+ * Charges the pages of page_pools among @pages to the memory cgroup of
+ * current's mm, up to the first that cannot be paid for without taking the last
+ * of a limit. Pages that are charged already, that are mapped without a charge
+ * and that belong to no page_pool, or to one that does not lend, stay as they
+ * are. A charge ends when the last reference to its page is gone, whether the
+ * page gets mapped or not.
+ *
+ * Context: Process context. May sleep, and reclaim from the cgroup.
+ * Return: how many of @pages, from the first on, may be mapped.
+ */
+unsigned int __mem_cgroup_charge_netmem(struct page **pages,
+					unsigned int nr_pages,
+					unsigned long reserve)
+{
+	unsigned int i, nr_charged, committed, nr_mappable, wanted = 0;
+	struct mem_cgroup *memcg;
+
+	for (i = 0; i < nr_pages; i++)
+		wanted += netmem_is_chargeable(pages[i]);
+	if (!wanted)
+		return nr_pages;
+
+	memcg = get_mem_cgroup_from_mm(current->mm);
+	nr_charged = netmem_try_charge(memcg, wanted, reserve);
+	committed = nr_charged;
+	nr_mappable = netmem_commit(memcg, pages, nr_pages, &committed);
+
+	if (committed)
+		netmem_mod_state(memcg, committed);
+	/* Refund what others claimed meanwhile */
+	if (committed < nr_charged && !mem_cgroup_is_root(memcg))
+		memcg_uncharge(memcg, nr_charged - committed);
+	css_put(&memcg->css);
+
+	return nr_mappable;
+}
+
+/**
+ * __mem_cgroup_uncharge_netmem - end the charge of a page
+ * @page: a charged page, owned by the caller alone
+ * @batch: gathers what is taken off the counters by a flush
+ *
+ * Context: Any but NMI.
+ */
+void __mem_cgroup_uncharge_netmem(struct page *page,
+				  struct netmem_uncharge *batch)
+{
+	struct folio *folio = page_folio(page);
+	struct obj_cgroup *objcg = folio_objcg(folio);
+
+	if (batch->objcg != objcg) {
+		mem_cgroup_uncharge_netmem_flush(batch);
+		batch->objcg = objcg;
+	}
+	batch->nr_pages += folio_nr_pages(folio);
+	batch->nr_refs++;
+
+	trace_netmem_uncharge(page);
+	folio->memcg_data = 0;
+	page->pp_magic &= ~PP_MAGIC_CHARGED;
+}
+
+/**
+ * __mem_cgroup_uncharge_netmem_flush - take ended charges off the counters
+ * @batch: what was gathered; empty afterwards
+ *
+ * Context: Any but NMI.
+ */
+void __mem_cgroup_uncharge_netmem_flush(struct netmem_uncharge *batch)
+{
+	struct obj_cgroup *objcg = batch->objcg;
+	struct mem_cgroup *memcg;
+
+	rcu_read_lock();
+	memcg = obj_cgroup_memcg(objcg);
+	netmem_mod_state(memcg, -batch->nr_pages);
+	if (!obj_cgroup_is_root(objcg)) {
+		memcg_uncharge(memcg, batch->nr_pages);
+		memcg1_oom_recover(memcg);
+	}
+	rcu_read_unlock();
+
+	if (!obj_cgroup_is_root(objcg))
+		percpu_ref_put_many(&objcg->refcnt, batch->nr_refs);
+	*batch = (struct netmem_uncharge){};
+}
+
+/**
+ * mem_cgroup_netmem_id - who pays for a page
+ * @page: page of a page_pool
+ *
+ * Context: Any.
+ * Return: the cgroup's id, 0 when @page is not charged.
+ */
+u64 mem_cgroup_netmem_id(struct page *page)
+{
+	guard(rcu)();
+	return mem_cgroup_id(folio_memcg_check(page_folio(page)));
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Lent pages of page_pools, and their way home. For the states of a page see
+ * include/net/page_pool/lend.h.
+ */
+
+#include <linux/interrupt.h>
+#include <linux/llist.h>
+#include <linux/memcg_netmem.h>
+#include <linux/mm.h>
+#include <linux/mmdebug.h>
+#include <linux/page-flags.h>
+#include <linux/percpu.h>
+#include <linux/ratelimit.h>
+#include <linux/workqueue.h>
+
+#include <net/page_pool/lend.h>
+#include <net/xdp.h>
+
+#include <trace/events/page_pool.h>
+
+#include "page_pool_priv.h"
+
+/*
+ * Pages whose last reference went where the pool's locks, which are of softirq
+ * level, cannot be taken: in hardirq or with interrupts disabled.
+ * @list: llist of pages, by their _pp_mapping_pad
+ * @work: puts them from softirq of the same CPU
+ */
+struct page_pool_deferred {
+	struct llist_head list;
+	struct work_struct work;
+};
+
+static DEFINE_PER_CPU(struct page_pool_deferred, page_pool_deferred);
+
+/* What user space leaves behind on a page: what freeing it would clear, but for
+ * the lock, which someone who looks at pages by their pfn may take just now.
+ */
+#define PP_STRAY_FLAGS	(PAGE_FLAGS_CHECK_AT_PREP & \
+			 ~(BIT(PG_network) | BIT(PG_head) | BIT(PG_locked) | \
+			   BIT(PG_waiters)))
+
+static struct page *page_pool_node_page(struct llist_node *node)
+{
+	return container_of((unsigned long *)node, struct page,
+			    _pp_mapping_pad);
+}
+
+/* Atomic, as memory_failure() may mark a page that nobody holds. */
+static void page_pool_clear_stray_flags(struct page *page)
+{
+	if (unlikely(READ_ONCE(page->flags.f) & PP_STRAY_FLAGS))
+		set_mask_bits(&page->flags.f, PP_STRAY_FLAGS, 0);
+}
+
+static void page_pool_uncharge(struct page *page)
+{
+	struct netmem_uncharge batch = {};
+
+	mem_cgroup_uncharge_netmem(page, &batch);
+	mem_cgroup_uncharge_netmem_flush(&batch);
+	page_pool_clear_stray_flags(page);
+}
+
+/**
+ * page_pool_lend() - leave a page that others hold too to them
+ * @pool: pool of the page
+ * @netmem: page whose last pp_ref_count went to the caller
+ *
+ * If nobody else holds the page any more, all that is done is to end the charge
+ * of a user who unmapped the page before the stack was done with it.
+ *
+ * Context: Process or softirq context.
+ * Return: true if @netmem was lent and may be gone already. Otherwise it is
+ * still the caller's, and not charged.
+ */
+bool page_pool_lend(struct page_pool *pool, netmem_ref netmem)
+{
+	struct folio *folio;
+
+	if (netmem_is_net_iov(netmem))
+		return false;
+
+	folio = page_folio(netmem_to_page(netmem));
+	if (folio_ref_count(folio) == 1) {
+		/* Exclusive: whoever had it charged does not hold it any more */
+		if (netmem_page_is_charged(&folio->page))
+			page_pool_uncharge(&folio->page);
+		return false;
+	}
+
+	/* Such pages are never charged */
+	if (!folio_test_network(folio))
+		return false;
+
+	trace_page_pool_lend(pool, &folio->page);
+	/* Bounce buffers are few, and others need them meanwhile */
+	if (unlikely(pool->dma_bounce))
+		__page_pool_unmap_netmem_dma(pool, netmem);
+	/*
+	 * Ordered before the put by its full barrier. page_pool_take_home()
+	 * reads it after the put, this or another, that made the refcount zero.
+	 */
+	atomic_long_set(netmem_get_pp_ref_count_ref(netmem), 0);
+	folio_put(folio);
+
+	return true;
+}
+
+/*
+ * Somebody dropped a reference that was not theirs. The page may be in use, so
+ * it is neither freed nor recycled.
+ */
+static void page_pool_report_leak(struct page *page)
+{
+	static DEFINE_RATELIMIT_STATE(limit, 60 * HZ, 60);
+
+	if (__ratelimit(&limit)) {
+		pr_alert("BUG: Bad page state in process %s  pfn:%05lx\n",
+			 current->comm, page_to_pfn(page));
+		dump_page(page, "page_pool leak");
+		dump_stack();
+	}
+	add_taint(TAINT_BAD_PAGE, LOCKDEP_NOW_UNRELIABLE);
+}
+
+/* What the ring must not get; page_pool_put_netmem_bulk() sees to the rest. */
+static bool page_pool_may_recycle(const struct page_pool *pool,
+				  struct folio *folio)
+{
+	int nid;
+
+	/* Stale at worst: the release worker empties the ring again */
+	if (unlikely(data_race(pool->destroy_cnt)) || pool->dma_bounce)
+		return false;
+
+	if (unlikely(folio_contain_hwpoisoned_page(folio)))
+		return false;
+
+	/* Written by NAPI; refill looks again */
+	nid = READ_ONCE(pool->p.nid);
+	return nid == NUMA_NO_NODE || nid == folio_nid(folio);
+}
+
+/*
+ * From "last put" to "cached", the state in which the pool's own functions take
+ * a page. Returns false if the page went elsewhere.
+ */
+static bool page_pool_take_home(struct page *page,
+				struct netmem_uncharge *batch)
+{
+	struct netmem_desc *desc = pp_page_to_nmdesc(page);
+	struct page_pool *pool = desc->pp;
+	bool recyclable;
+
+	/* The link of netmem_gather(): a free page has no mapping */
+	desc->_pp_mapping_pad = 0;
+
+	/* Pairs with the put in page_pool_lend() */
+	if (unlikely(atomic_long_read(&desc->pp_ref_count))) {
+		page_pool_report_leak(page);
+		return false;
+	}
+
+	/* Whether the ring has room shows only later */
+	recyclable = page_pool_may_recycle(pool, page_folio(page));
+	trace_page_pool_return(pool, page, recyclable);
+	mem_cgroup_uncharge_netmem(page, batch);
+	page_pool_clear_stray_flags(page);
+
+	atomic_long_set(&desc->pp_ref_count, 1);
+	set_page_count(page, 1);
+
+	if (!recyclable)
+		page_pool_return_netmem(pool, page_to_netmem(page));
+
+	return recyclable;
+}
+
+static void page_pool_put_home(struct llist_node *node)
+{
+	netmem_ref bulk[XDP_BULK_QUEUE_SIZE];
+	struct netmem_uncharge batch = {};
+	u32 count = 0;
+
+	while (node) {
+		struct page *page = page_pool_node_page(node);
+
+		node = node->next;
+		if (!page_pool_take_home(page, &batch))
+			continue;
+
+		bulk[count++] = page_to_netmem(page);
+		if (count == ARRAY_SIZE(bulk)) {
+			page_pool_put_netmem_bulk(bulk, count);
+			count = 0;
+		}
+	}
+
+	page_pool_put_netmem_bulk(bulk, count);
+	mem_cgroup_uncharge_netmem_flush(&batch);
+}
+
+static void page_pool_deferred_work(struct work_struct *work)
+{
+	struct page_pool_deferred *deferred;
+
+	deferred = container_of(work, struct page_pool_deferred, work);
+	page_pool_put_home(llist_del_all(&deferred->list));
+}
+
+/* Interrupts are off: no other CPU, and nobody on this one, gets in between. */
+static void page_pool_defer(struct llist_node *first)
+{
+	struct page_pool_deferred *deferred = this_cpu_ptr(&page_pool_deferred);
+	struct llist_node *last = first;
+
+	while (last->next)
+		last = last->next;
+
+	if (llist_add_batch(first, last, &deferred->list))
+		queue_work_on(smp_processor_id(), system_bh_wq,
+			      &deferred->work);
+}
+
+/**
+ * page_pool_put_last() - the destructor of page_pool pages
+ * @list: folios gathered by netmem_gather(), of any pools
+ *
+ * Ends the charges of the folios, and recycles them to their pools or frees
+ * them.
+ *
+ * Context: Any but NMI. Does not sleep. In hardirq or with interrupts disabled
+ * the work is left to softirq of this CPU.
+ */
+void page_pool_put_last(struct llist_node *list)
+{
+	if (unlikely(in_hardirq() || irqs_disabled()))
+		page_pool_defer(list);
+	else
+		page_pool_put_home(list);
+}
+
+/* The single folio of folio_put_netmem() */
+void __folio_put_netmem(struct folio *folio)
+{
+	struct llist_node *list = NULL;
+
+	netmem_gather(folio, &list);
+	page_pool_put_last(list);
+}
+
+static int __init page_pool_lend_init(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct page_pool_deferred *deferred;
+
+		deferred = per_cpu_ptr(&page_pool_deferred, cpu);
+		init_llist_head(&deferred->list);
+		INIT_WORK(&deferred->work, page_pool_deferred_work);
+	}
+
+	return 0;
+}
+core_initcall(page_pool_lend_init);
