@@ -1,0 +1,976 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Helpers of the netmem tests: running tests, a stream through a pair of
+ * netdevsim devices, and ways to hold on to the pages it arrives in. See
+ * netmem_lib.h.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/tcp.h>
+#include <net/if.h>
+#include <net/route.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "netmem_lib.h"
+
+/* No test takes as long as this, not even on a kernel with all debugging on */
+#define TEST_TIMEOUT_MS		120000
+
+#define NSIM_BUS		"/sys/bus/netdevsim"
+#define NSIM_ID_RX		7311
+#define NSIM_ID_TX		7312
+
+/* What the processes of a test tell each other and the one that runs them */
+static struct {
+	int verdict;		/* of the first that did not pass */
+	char why[256];		/* it skipped */
+} *shared;
+
+static bool in_test;
+
+static void __noreturn end_test(int verdict)
+{
+	if (in_test && !shared->verdict)
+		shared->verdict = verdict;
+	fflush(stdout);
+	_exit(verdict);
+}
+
+/* Nobody needs to wait for a process that has given up */
+static void check_others(void)
+{
+	if (in_test && shared->verdict)
+		_exit(shared->verdict);
+}
+
+/* ----- failing ----- */
+
+void nm_fail_at(const char *file, int line, const char *fmt, ...)
+{
+	const char *base = strrchr(file, '/');
+	int err = errno;
+	char msg[256];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(msg, sizeof(msg), fmt, args);
+	va_end(args);
+
+	ksft_print_msg("%s:%d: %s [errno %d: %s]\n", base ? base + 1 : file,
+		       line, msg, err, strerror(err));
+	end_test(KSFT_FAIL);
+}
+
+void nm_skip(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(shared->why, sizeof(shared->why), fmt, args);
+	va_end(args);
+	end_test(KSFT_SKIP);
+}
+
+uint64_t nm_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000ULL + ts.tv_nsec / 1000000;
+}
+
+void nm_nap(void)
+{
+	check_others();
+	usleep(2000);
+}
+
+/* ----- running ----- */
+
+pid_t nm_fork(void (*fn)(void *arg), void *arg)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	nm_check(pid >= 0, "fork");
+	if (pid)
+		return pid;
+
+	fn(arg);
+	fflush(stdout);
+	_exit(KSFT_PASS);
+}
+
+void nm_wait(pid_t pid)
+{
+	int status;
+
+	nm_check(waitpid(pid, &status, 0) == pid, "waitpid");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_PASS)
+		return;
+	/* It has said why */
+	if (WIFEXITED(status))
+		_exit(WEXITSTATUS(status));
+	nm_fail("process %d ended by signal %d", pid, WTERMSIG(status));
+}
+
+void nm_kill(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	nm_check(waitpid(pid, NULL, 0) == pid, "waitpid");
+}
+
+void nm_sync_init(struct nm_sync *sync)
+{
+	nm_check(!socketpair(AF_UNIX, SOCK_STREAM, 0, sync->fd), "socketpair");
+}
+
+void nm_tell(struct nm_sync *sync, int side)
+{
+	nm_check(write(sync->fd[side], "", 1) == 1, "tell");
+}
+
+void nm_await(struct nm_sync *sync, int side)
+{
+	struct pollfd pfd = { .fd = sync->fd[side], .events = POLLIN };
+	char c;
+
+	nm_check(nm_until(poll(&pfd, 1, 0) == 1, TEST_TIMEOUT_MS) &&
+		 read(sync->fd[side], &c, 1) == 1, "the other side is silent");
+}
+
+/* Waits for a process to end; false when it takes too long */
+static bool reap(pid_t pid, int *status, uint64_t ms)
+{
+	return nm_until(waitpid(pid, status, WNOHANG) == pid, ms);
+}
+
+/*
+ * Nothing of the test may run on: processes that it left are ours (subreaper)
+ */
+static void reap_all(pid_t pgid)
+{
+	int status;
+
+	kill(-pgid, SIGKILL);
+	if (!nm_until(waitpid(-1, &status, WNOHANG) < 0 && errno == ECHILD,
+		      NM_TIMEOUT_MS))
+		ksft_print_msg("processes of the test do not end\n");
+}
+
+static int run_in_process(const struct nm_test *test)
+{
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		return KSFT_FAIL;
+	if (!pid) {
+		setpgid(0, 0);
+		in_test = true;
+		test->fn();
+		fflush(stdout);
+		_exit(KSFT_PASS);
+	}
+	setpgid(pid, pid);
+
+	if (!reap(pid, &status, TEST_TIMEOUT_MS)) {
+		ksft_print_msg("no end after %d s\n", TEST_TIMEOUT_MS / 1000);
+		status = KSFT_FAIL << 8;
+	}
+	reap_all(pid);
+
+	/* A process that nobody waited for may know better */
+	if (shared->verdict)
+		return shared->verdict;
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	ksft_print_msg("ended by signal %d\n", WTERMSIG(status));
+	return KSFT_FAIL;
+}
+
+static bool pools_gone(const struct nm_pool *before, unsigned int nr_before)
+{
+	struct nm_pool now[NM_MAX_POOLS];
+	unsigned int nr, i, j;
+
+	nr = nm_pools(now, NM_MAX_POOLS);
+	for (i = 0; i < nr; i++) {
+		for (j = 0; j < nr_before; j++)
+			if (before[j].id == now[i].id)
+				break;
+		if (j == nr_before)
+			return false;
+	}
+
+	return true;
+}
+
+/* A pool goes away when the last of its pages has come home, not before */
+static int check_pools_gone(const struct nm_pool *before, unsigned int nr)
+{
+	if (nm_until(pools_gone(before, nr), NM_TIMEOUT_MS))
+		return KSFT_PASS;
+
+	ksft_print_msg("a page_pool of the test lives on: pages are missing\n");
+	return KSFT_FAIL;
+}
+
+static int run_test(const struct nm_suite *suite, const struct nm_test *test)
+{
+	struct nm_pool before[NM_MAX_POOLS];
+	uint64_t start = nm_now_ms();
+	unsigned int nr;
+	int ret, after;
+
+	memset(shared, 0, sizeof(*shared));
+	nr = nm_pools(before, NM_MAX_POOLS);
+	nm_write(NM_SYSCTL_MEMCG, "1");
+
+	ret = run_in_process(test);
+
+	nm_trace_cleanup();
+	after = suite->after ? suite->after(test->name) : KSFT_PASS;
+	if (ret == KSFT_PASS)
+		ret = after;
+	nm_pair_delete();
+	after = check_pools_gone(before, nr);
+	ksft_print_msg("%s: %llu ms\n", test->name,
+		       (unsigned long long)(nm_now_ms() - start));
+
+	return ret == KSFT_PASS ? after : ret;
+}
+
+static bool wanted(const struct nm_test *test, int argc, char **argv)
+{
+	int i;
+
+	for (i = 1; i < argc; i++)
+		if (!strcmp(argv[i], test->name))
+			return true;
+
+	return argc < 2;
+}
+
+static void check_args(int argc, char **argv, const struct nm_suite *suite)
+{
+	unsigned int i;
+	int arg;
+
+	for (arg = 1; arg < argc; arg++) {
+		for (i = 0; i < suite->nr; i++)
+			if (!strcmp(argv[arg], suite->tests[i].name))
+				break;
+		if (i < suite->nr)
+			continue;
+
+		fprintf(stderr, "usage: %s [TEST...]\ntests:\n", argv[0]);
+		for (i = 0; i < suite->nr; i++)
+			fprintf(stderr, "\t%s\n", suite->tests[i].name);
+		exit(strcmp(argv[arg], "--help") ? 2 : 0);
+	}
+}
+
+static void check_machine(void)
+{
+	if (geteuid())
+		ksft_exit_skip("needs root\n");
+	if (access(NSIM_BUS, F_OK) && system("modprobe -q netdevsim"))
+		ksft_exit_skip("no netdevsim in this kernel\n");
+}
+
+/*
+ * Settings of the machine, for as long as tests run.
+ *
+ * skb_defer_max: a page is lent when its skb is freed. Do not leave that to the
+ * next packet that some other CPU happens to see.
+ *
+ * tcp_rmem: a maximum of 128 MiB makes for a window scale of 12. So the window
+ * ends where a page does, and the sender never cuts one there.
+ */
+static struct {
+	const char *path;
+	const char *test;
+	char saved[64];
+} sysctls[] = {
+	{ .path = "/proc/sys/net/core/skb_defer_max", .test = "0" },
+	{ .path = "/proc/sys/net/ipv4/tcp_rmem",
+	  .test = "4096 131072 134217728" },
+	/* Not on stock */
+	{ .path = NM_SYSCTL_MEMCG, .test = "1" },
+};
+
+static void sysctls_set(bool test)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(sysctls); i++) {
+		if (test)
+			nm_read(sysctls[i].path, sysctls[i].saved,
+				sizeof(sysctls[i].saved));
+		nm_write(sysctls[i].path,
+			 test ? sysctls[i].test : sysctls[i].saved);
+	}
+}
+
+int nm_run(int argc, char **argv, const struct nm_suite *suite)
+{
+	unsigned int i, plan = 0;
+	int ret;
+
+	check_args(argc, argv, suite);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		return KSFT_FAIL;
+	memset(shared, 0, sizeof(*shared));
+
+	ksft_print_header();
+	check_machine();
+	if (suite->setup)
+		suite->setup();
+	for (i = 0; i < suite->nr; i++)
+		plan += wanted(&suite->tests[i], argc, argv);
+	ksft_set_plan(plan);
+
+	/*
+	 * Programs and libraries are mapped in full and paid for here, for
+	 * file_mapped of the tests' cgroups to know only what is received.
+	 */
+	mlockall(MCL_CURRENT);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	sysctls_set(true);
+
+	for (i = 0; i < suite->nr; i++) {
+		if (!wanted(&suite->tests[i], argc, argv))
+			continue;
+		ret = run_test(suite, &suite->tests[i]);
+		ksft_test_result_code(ret, suite->tests[i].name,
+				      ret == KSFT_SKIP ? "%s" : NULL,
+				      shared->why);
+	}
+
+	sysctls_set(false);
+	if (suite->teardown)
+		suite->teardown();
+	ksft_finished();
+}
+
+/* ----- files ----- */
+
+ssize_t nm_read(const char *path, char *buf, size_t size)
+{
+	ssize_t len, sum = 0;
+	int fd;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+
+	do {
+		len = read(fd, buf + sum, size - 1 - sum);
+		if (len > 0)
+			sum += len;
+	} while (len > 0);
+	buf[sum] = 0;
+	if (len < 0)
+		sum = -errno;
+	close(fd);
+
+	return sum;
+}
+
+int nm_write(const char *path, const char *text)
+{
+	int fd, ret = 0;
+
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+
+	return ret;
+}
+
+long nm_read_long(const char *path)
+{
+	char buf[64];
+
+	if (nm_read(path, buf, sizeof(buf)) <= 0)
+		return -1;
+	return atol(buf);
+}
+
+long nm_key(const char *path, const char *key)
+{
+	size_t len = strlen(key);
+	char buf[8192], *line;
+
+	if (nm_read(path, buf, sizeof(buf)) <= 0)
+		return -1;
+	for (line = strtok(buf, "\n"); line; line = strtok(NULL, "\n"))
+		if (!strncmp(line, key, len) && line[len] == ' ')
+			return atol(line + len);
+
+	return -1;
+}
+
+/* The index of a word, -1 if it is not in the line */
+static int word_index(char *line, const char *word)
+{
+	char *save, *w;
+	int i = 0;
+
+	for (w = strtok_r(line, " ", &save); w; w = strtok_r(NULL, " ", &save)) {
+		if (!strcmp(w, word))
+			return i;
+		i++;
+	}
+
+	return -1;
+}
+
+static long word_at(char *line, int index)
+{
+	char *save, *w;
+
+	for (w = strtok_r(line, " ", &save); w; w = strtok_r(NULL, " ", &save))
+		if (!index--)
+			return atol(w);
+
+	return -1;
+}
+
+/* Lines come in pairs: names and values */
+long nm_netstat(const char *key)
+{
+	static char buf[32768];
+	char *names, *values, *save;
+	int index;
+
+	nm_check(nm_read("/proc/net/netstat", buf, sizeof(buf)) > 0, "netstat");
+	for (names = strtok_r(buf, "\n", &save); names;
+	     names = strtok_r(NULL, "\n", &save)) {
+		values = strtok_r(NULL, "\n", &save);
+		index = word_index(names, key);
+		if (values && index >= 0)
+			return word_at(values, index);
+	}
+
+	return -1;
+}
+
+/* ----- netdevsim ----- */
+
+void nm_in_ns(int nsfd, void (*fn)(void *arg), void *arg)
+{
+	int self;
+
+	if (nsfd < 0) {
+		fn(arg);
+		return;
+	}
+
+	self = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	nm_check(self >= 0, "netns");
+	nm_check(!setns(nsfd, CLONE_NEWNET), "setns");
+	fn(arg);
+	nm_check(!setns(self, CLONE_NEWNET), "setns back");
+	close(self);
+}
+
+int nm_new_ns(void)
+{
+	int self = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int ns;
+
+	nm_check(self >= 0, "netns");
+	nm_check(!unshare(CLONE_NEWNET), "unshare");
+	ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	nm_check(ns >= 0, "netns");
+	/* Pages sent over its loopback can be mapped, too */
+	nm_link_mtu("lo", NM_MTU);
+	nm_link_set("lo", true);
+	nm_check(!setns(self, CLONE_NEWNET), "setns back");
+	close(self);
+
+	return ns;
+}
+
+static void nsim_ctl(const char *file, const char *text)
+{
+	char path[64];
+	int ret;
+
+	snprintf(path, sizeof(path), NSIM_BUS "/%s", file);
+	ret = nm_write(path, text);
+	errno = -ret;
+	nm_check(!ret, "netdevsim: %s > %s", text, file);
+}
+
+/* The device that was not there before */
+static void nsim_find(const struct if_nameindex *before, char *name)
+{
+	struct if_nameindex *now = if_nameindex();
+	int i, j;
+
+	nm_check(before && now, "if_nameindex");
+	for (i = 0; now[i].if_index; i++) {
+		for (j = 0; before[j].if_index; j++)
+			if (before[j].if_index == now[i].if_index)
+				break;
+		if (before[j].if_index)
+			continue;
+		snprintf(name, IFNAMSIZ, "%s", now[i].if_name);
+		if_freenameindex(now);
+		return;
+	}
+	nm_fail("netdevsim made no device");
+}
+
+static void nsim_create(int id, char *name)
+{
+	struct if_nameindex *before = if_nameindex();
+	char text[32];
+
+	snprintf(text, sizeof(text), "%d 1 1", id);
+	nsim_ctl("new_device", text);
+	nsim_find(before, name);
+	if_freenameindex(before);
+}
+
+static void nsim_up(const char *name, const char *addr)
+{
+	nm_link_mtu(name, NM_MTU);
+	nm_link_addr(name, addr);
+	nm_link_set(name, true);
+}
+
+static void nsim_create_tx(void *arg)
+{
+	unsigned int *ifindex = arg;
+	char name[IFNAMSIZ];
+
+	nsim_create(NSIM_ID_TX, name);
+	nsim_up(name, NM_ADDR_TX);
+	*ifindex = if_nametoindex(name);
+}
+
+void nm_pair_create(struct nm_pair *pair, unsigned int ring)
+{
+	unsigned int tx_ifindex;
+	char text[64];
+
+	nm_pair_delete();
+	pair->ring = ring;
+	pair->ns_rx = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	nm_check(pair->ns_rx >= 0, "netns");
+	pair->ns_tx = nm_new_ns();
+
+	nsim_create(NSIM_ID_RX, pair->rx_name);
+	pair->rx_ifindex = if_nametoindex(pair->rx_name);
+	nm_rings_set(pair->rx_name, ring);
+	nsim_up(pair->rx_name, NM_ADDR_RX);
+	nm_in_ns(pair->ns_tx, nsim_create_tx, &tx_ifindex);
+
+	snprintf(text, sizeof(text), "%d:%u %d:%u", pair->ns_rx,
+		 pair->rx_ifindex, pair->ns_tx, tx_ifindex);
+	nsim_ctl("link_device", text);
+}
+
+void nm_pair_delete(void)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", NSIM_ID_RX);
+	nm_write(NSIM_BUS "/del_device", text);
+	snprintf(text, sizeof(text), "%d", NSIM_ID_TX);
+	nm_write(NSIM_BUS "/del_device", text);
+}
+
+static void link_ioctl(const char *name, struct ifreq *ifr, unsigned long req,
+		       const char *what)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	nm_check(fd >= 0, "socket");
+	snprintf(ifr->ifr_name, sizeof(ifr->ifr_name), "%s", name);
+	nm_check(!ioctl(fd, req, ifr), "%s: %s", name, what);
+	close(fd);
+}
+
+void nm_link_set(const char *name, bool up)
+{
+	struct ifreq ifr = {};
+
+	link_ioctl(name, &ifr, SIOCGIFFLAGS, "flags");
+	if (up)
+		ifr.ifr_flags |= IFF_UP;
+	else
+		ifr.ifr_flags &= ~IFF_UP;
+	link_ioctl(name, &ifr, SIOCSIFFLAGS, up ? "up" : "down");
+}
+
+static void set_addr(struct sockaddr *sa, const char *addr)
+{
+	struct sockaddr_in *sin = (void *)sa;
+
+	sin->sin_family = AF_INET;
+	nm_check(inet_pton(AF_INET, addr, &sin->sin_addr) == 1, "%s", addr);
+}
+
+void nm_link_addr(const char *name, const char *addr)
+{
+	struct ifreq ifr = {};
+
+	set_addr(&ifr.ifr_addr, addr);
+	link_ioctl(name, &ifr, SIOCSIFADDR, "address");
+	set_addr(&ifr.ifr_addr, "255.255.255.0");
+	link_ioctl(name, &ifr, SIOCSIFNETMASK, "netmask");
+}
+
+void nm_link_mtu(const char *name, int mtu)
+{
+	struct ifreq ifr = { .ifr_mtu = mtu };
+
+	link_ioctl(name, &ifr, SIOCSIFMTU, "mtu");
+}
+
+void nm_route_add(const char *net, const char *gateway)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct rtentry rt = { .rt_flags = RTF_UP | RTF_GATEWAY };
+
+	nm_check(fd >= 0, "socket");
+	set_addr(&rt.rt_dst, net);
+	set_addr(&rt.rt_genmask, "255.255.255.0");
+	set_addr(&rt.rt_gateway, gateway);
+	nm_check(!ioctl(fd, SIOCADDRT, &rt), "route to %s", net);
+	close(fd);
+}
+
+/* ----- a stream ----- */
+
+static void tcp_socket(void *arg)
+{
+	int *fd = arg;
+
+	*fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	nm_check(*fd >= 0, "socket");
+}
+
+/* Only full segments, that is, whole pages, even at the edge of the window */
+static void tcp_cork(int fd)
+{
+	int on = 1;
+
+	nm_check(!setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)),
+		 "TCP_CORK");
+}
+
+void nm_conn_open(struct nm_conn *conn, int ns_rx, int ns_tx, const char *addr)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET };
+	socklen_t len = sizeof(sin);
+
+	inet_pton(AF_INET, addr, &sin.sin_addr);
+	nm_in_ns(ns_rx, tcp_socket, &conn->listener);
+	nm_check(!bind(conn->listener, (void *)&sin, len), "bind %s", addr);
+	nm_check(!listen(conn->listener, 1), "listen");
+	nm_check(!getsockname(conn->listener, (void *)&sin, &len), "name");
+
+	nm_in_ns(ns_tx, tcp_socket, &conn->tx);
+	tcp_cork(conn->tx);
+	nm_check(!connect(conn->tx, (void *)&sin, len), "connect %s", addr);
+}
+
+int nm_conn_accept(const struct nm_conn *conn)
+{
+	int fd = accept4(conn->listener, NULL, NULL, SOCK_CLOEXEC);
+	int lowat = NM_PAGE;
+
+	nm_check(fd >= 0, "accept");
+	/* Part of a page cannot be mapped, so do not wake up for it */
+	nm_check(!setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &lowat,
+			     sizeof(lowat)), "SO_RCVLOWAT");
+	nm_set_rcvbuf(fd, NM_RCVBUF);
+
+	return fd;
+}
+
+void nm_set_rcvbuf(int fd, int bytes)
+{
+	nm_check(!setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes,
+			     sizeof(bytes)), "SO_RCVBUFFORCE");
+}
+
+static uint64_t stream_word(uint64_t index, uint64_t seed)
+{
+	return (index + 1) * 0x9e3779b97f4a7c15ULL ^ seed;
+}
+
+static unsigned char stream_byte(uint64_t off, uint64_t seed)
+{
+	return stream_word(off / 8, seed) >> off % 8 * 8;
+}
+
+void nm_fill(void *buf, uint64_t off, size_t len, uint64_t seed)
+{
+	uint64_t *word = buf;
+	size_t i;
+
+	for (i = 0; i < len / 8; i++)
+		word[i] = stream_word(off / 8 + i, seed);
+}
+
+static size_t verify_bytes(const void *buf, uint64_t off, size_t len,
+			   uint64_t seed)
+{
+	const unsigned char *byte = buf;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (byte[i] != stream_byte(off + i, seed))
+			break;
+
+	return i;
+}
+
+size_t nm_verify(const void *buf, uint64_t off, size_t len, uint64_t seed)
+{
+	const uint64_t *word = buf;
+	size_t i;
+
+	if (off % 8 || (uintptr_t)buf % 8)
+		return verify_bytes(buf, off, len, seed);
+
+	for (i = 0; i < len / 8; i++)
+		if (word[i] != stream_word(off / 8 + i, seed))
+			break;
+	i *= 8;
+
+	return i + verify_bytes((char *)buf + i, off + i,
+				len - i < 8 ? len - i : 8, seed);
+}
+
+void nm_send_now(int fd, uint64_t off, size_t len, uint64_t seed)
+{
+	static uint64_t buf[256 * 1024 / 8];
+	size_t chunk, done;
+	ssize_t ret;
+
+	for (; len; len -= chunk, off += chunk) {
+		chunk = len < sizeof(buf) ? len : sizeof(buf);
+		nm_fill(buf, off, chunk, seed);
+		for (done = 0; done < chunk; done += ret) {
+			ret = send(fd, (char *)buf + done, chunk - done, MSG_NOSIGNAL);
+			/* The receiver has had enough */
+			if (ret < 0 && (errno == EPIPE || errno == ECONNRESET))
+				return;
+			nm_check(ret > 0, "send");
+		}
+	}
+}
+
+struct send_args {
+	int fd;
+	uint64_t off;
+	uint64_t len;
+	uint64_t seed;
+};
+
+static void send_all(void *arg)
+{
+	struct send_args *args = arg;
+
+	while (args->len) {
+		size_t len = args->len < (1 << 20) ? args->len : 1 << 20;
+
+		nm_send_now(args->fd, args->off, len, args->seed);
+		args->off += len;
+		args->len -= len;
+	}
+}
+
+pid_t nm_send(int fd, uint64_t off, uint64_t len, uint64_t seed)
+{
+	struct send_args args = { fd, off, len, seed };
+
+	return nm_fork(send_all, &args);
+}
+
+void nm_rx_init(struct nm_rx *rx, int fd, uint64_t seed, size_t pages)
+{
+	*rx = (struct nm_rx){ .fd = fd, .seed = seed, .pages = pages };
+	rx->area = mmap(NULL, pages * NM_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	nm_check(rx->area != MAP_FAILED, "mmap of a socket");
+	rx->at = calloc(pages, sizeof(*rx->at));
+	nm_check(rx->at, "calloc");
+}
+
+bool nm_readable(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	if (poll(&pfd, 1, 100) == 1)
+		return true;
+	check_others();
+	return false;
+}
+
+static void rx_wait(const struct nm_rx *rx)
+{
+	nm_check(nm_until(nm_readable(rx->fd), NM_TIMEOUT_MS),
+		 "nothing more to receive at byte %llu",
+		 (unsigned long long)rx->off);
+}
+
+static uint64_t copybuf[64 * 1024 / 8];
+
+static void rx_copied(struct nm_rx *rx, const void *buf, size_t len)
+{
+	size_t good = nm_verify(buf, rx->off, len, rx->seed);
+
+	nm_check_eq(good, len, "good bytes copied");
+	rx->off += len;
+	rx->copied += len;
+}
+
+static void rx_copy(struct nm_rx *rx, size_t len)
+{
+	ssize_t ret;
+
+	for (; len; len -= ret) {
+		ret = recv(rx->fd, copybuf,
+			   len < sizeof(copybuf) ? len : sizeof(copybuf), 0);
+		nm_check(ret > 0, "recv of %zu bytes: %zd", len, ret);
+		rx_copied(rx, copybuf, ret);
+	}
+}
+
+static void rx_mapped(struct nm_rx *rx, size_t index, size_t len)
+{
+	size_t i;
+
+	nm_check(len % NM_PAGE == 0, "%zu bytes mapped", len);
+	for (i = index; i < index + len / NM_PAGE; i++) {
+		rx->at[i] = rx->off + 1;
+		rx->off += NM_PAGE;
+	}
+	rx->mapped += len;
+}
+
+size_t nm_rx_step(struct nm_rx *rx, size_t index, size_t pages)
+{
+	struct tcp_zerocopy_receive zc = {
+		.address = (uintptr_t)rx->area + index * NM_PAGE,
+		.length = pages * NM_PAGE,
+		.flags = rx->flags,
+		.copybuf_address = (uintptr_t)copybuf,
+		.copybuf_len = rx->copybuf ? sizeof(copybuf) : 0,
+	};
+	socklen_t len = sizeof(zc);
+
+	/* The call unmaps what was there */
+	nm_rx_forget(rx, index, pages);
+	rx_wait(rx);
+	nm_check(!getsockopt(rx->fd, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, &zc,
+			     &len), "TCP_ZEROCOPY_RECEIVE at byte %llu",
+		 (unsigned long long)rx->off);
+	nm_check(zc.length <= pages * NM_PAGE, "%u bytes mapped", zc.length);
+
+	rx_mapped(rx, index, zc.length);
+	nm_check(zc.copybuf_len >= 0, "copybuf: %d", zc.copybuf_len);
+	if (rx->copybuf)
+		rx_copied(rx, copybuf, zc.copybuf_len);
+	if (zc.recv_skip_hint)
+		rx_copy(rx, zc.recv_skip_hint);
+
+	return zc.length / NM_PAGE;
+}
+
+void nm_rx_map(struct nm_rx *rx, size_t pages)
+{
+	uint64_t copied = rx->copied;
+	size_t got;
+
+	nm_check(rx->used + pages <= rx->pages, "area too small");
+	while (pages) {
+		got = nm_rx_step(rx, rx->used, pages);
+		rx->used += got;
+		pages -= got;
+		nm_check_eq(rx->copied, copied, "bytes copied");
+	}
+}
+
+void nm_rx_keep(struct nm_rx *rx, uint64_t end)
+{
+	uint64_t left;
+	size_t room;
+
+	while (rx->off < end) {
+		left = end - rx->off;
+		room = rx->pages - rx->used;
+		if (room > left / NM_PAGE)
+			room = left / NM_PAGE;
+		if (room > 256)
+			room = 256;
+		if (room)
+			rx->used += nm_rx_step(rx, rx->used, room);
+		else
+			rx_copy(rx, left < NM_PAGE ? left : NM_PAGE);
+	}
+}
+
+void nm_rx_verify(const struct nm_rx *rx)
+{
+	size_t i, good;
+
+	for (i = 0; i < rx->pages; i++) {
+		if (!rx->at[i])
+			continue;
+		good = nm_verify(rx->area + i * NM_PAGE, rx->at[i] - 1, NM_PAGE,
+				 rx->seed);
+		nm_check(good == NM_PAGE,
+			 "mapped page %zu, byte %llu of the stream, is wrong from byte %zu on",
+			 i, (unsigned long long)rx->at[i] - 1, good);
+	}
+}
+
+void nm_rx_forget(struct nm_rx *rx, size_t index, size_t pages)
+{
+	memset(rx->at + index, 0, pages * sizeof(*rx->at));
+}
+
+void nm_rx_unmap(struct nm_rx *rx, size_t index, size_t pages)
+{
+	nm_check(!munmap(rx->area + index * NM_PAGE, pages * NM_PAGE),
+		 "munmap");
+	nm_rx_forget(rx, index, pages);
+}
+
+void nm_rx_exit(struct nm_rx *rx)
+{
+	nm_check(!munmap(rx->area, rx->pages * NM_PAGE), "munmap");
+	free(rx->at);
+	close(rx->fd);
+}

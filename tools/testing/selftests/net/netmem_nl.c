@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The netlink part of netmem_lib.h: page pools and header-data split, without
+ * any library, for tests of other directories to be able to link it.
+ */
+#include <errno.h>
+#include <linux/ethtool_netlink.h>
+#include <linux/genetlink.h>
+#include <linux/netdev.h>
+#include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "netmem_lib.h"
+
+struct genl_msg {
+	struct nlmsghdr nlh;
+	union {
+		struct genlmsghdr genl;
+		struct ifinfomsg ifi;
+	};
+	char attrs[512];
+};
+
+struct genl {
+	int fd;
+	uint16_t family;
+};
+
+typedef void (*genl_cb)(struct nlattr *attrs, size_t len, void *arg);
+
+static void genl_init(struct genl_msg *msg, uint16_t family, uint8_t cmd,
+		      uint16_t flags)
+{
+	*msg = (struct genl_msg){
+		.nlh.nlmsg_len = NLMSG_LENGTH(GENL_HDRLEN),
+		.nlh.nlmsg_type = family,
+		.nlh.nlmsg_flags = NLM_F_REQUEST | flags,
+		.genl.cmd = cmd,
+		.genl.version = 1,
+	};
+}
+
+static struct nlattr *genl_put(struct genl_msg *msg, uint16_t type,
+			       const void *data, uint16_t len)
+{
+	struct nlattr *nla = (void *)((char *)msg + msg->nlh.nlmsg_len);
+
+	nla->nla_type = type;
+	nla->nla_len = NLA_HDRLEN + len;
+	if (len)
+		memcpy((char *)nla + NLA_HDRLEN, data, len);
+	msg->nlh.nlmsg_len += NLA_ALIGN(nla->nla_len);
+
+	return nla;
+}
+
+static void genl_nest_end(const struct genl_msg *msg, struct nlattr *nest)
+{
+	nest->nla_len = (char *)msg + msg->nlh.nlmsg_len - (char *)nest;
+}
+
+static struct nlattr *nla_next(struct nlattr *nla, size_t *len)
+{
+	size_t step = NLA_ALIGN(nla->nla_len);
+
+	*len = *len > step ? *len - step : 0;
+	return (void *)((char *)nla + step);
+}
+
+static bool nla_ok(const struct nlattr *nla, size_t left)
+{
+	return left >= NLA_HDRLEN && nla->nla_len >= NLA_HDRLEN;
+}
+
+static void *nla_data(struct nlattr *nla)
+{
+	return (char *)nla + NLA_HDRLEN;
+}
+
+/* NLA_UINT is as wide as its value needs */
+static uint64_t nla_uint(struct nlattr *nla)
+{
+	uint64_t val = 0;
+
+	memcpy(&val, nla_data(nla), nla->nla_len == NLA_HDRLEN + 4 ? 4 : 8);
+	return val;
+}
+
+/*
+ * Takes the messages of one datagram. Returns true when the answer is complete.
+ */
+static bool genl_take(void *buf, ssize_t len, genl_cb cb, void *arg, int *ret)
+{
+	struct nlmsghdr *nlh = buf;
+	struct nlmsgerr *err;
+	size_t alen;
+
+	for (; NLMSG_OK(nlh, len); nlh = NLMSG_NEXT(nlh, len)) {
+		if (nlh->nlmsg_type == NLMSG_DONE)
+			return true;
+		if (nlh->nlmsg_type == NLMSG_ERROR) {
+			err = NLMSG_DATA(nlh);
+			*ret = err->error;
+			return true;
+		}
+		alen = nlh->nlmsg_len - NLMSG_LENGTH(GENL_HDRLEN);
+		if (cb)
+			cb((void *)((char *)NLMSG_DATA(nlh) + GENL_HDRLEN),
+			   alen, arg);
+	}
+
+	return false;
+}
+
+/* Returns 0 or -errno. Every request ends with an ack or the end of a dump. */
+static int genl_talk(int fd, struct genl_msg *msg, genl_cb cb, void *arg)
+{
+	uint64_t buf[4096];
+	ssize_t len;
+	int ret = 0;
+
+	nm_check(send(fd, msg, msg->nlh.nlmsg_len, 0) > 0, "netlink send");
+	do {
+		len = recv(fd, buf, sizeof(buf), 0);
+		nm_check(len > 0, "netlink recv");
+	} while (!genl_take(buf, len, cb, arg, &ret));
+
+	return ret;
+}
+
+static void family_cb(struct nlattr *attrs, size_t len, void *arg)
+{
+	uint16_t *family = arg;
+	struct nlattr *nla;
+
+	for (nla = attrs; nla_ok(nla, len); nla = nla_next(nla, &len))
+		if (nla->nla_type == CTRL_ATTR_FAMILY_ID)
+			memcpy(family, nla_data(nla), sizeof(*family));
+}
+
+static void genl_open(struct genl *genl, const char *name)
+{
+	struct genl_msg msg;
+	int ret;
+
+	genl->family = 0;
+	genl->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
+	nm_check(genl->fd >= 0, "netlink socket");
+
+	genl_init(&msg, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, NLM_F_ACK);
+	genl_put(&msg, CTRL_ATTR_FAMILY_NAME, name, strlen(name) + 1);
+	ret = genl_talk(genl->fd, &msg, family_cb, &genl->family);
+	errno = -ret;
+	nm_check(!ret && genl->family, "netlink family %s", name);
+}
+
+void nm_rings_set(const char *name, unsigned int ring)
+{
+	uint8_t split = ETHTOOL_TCP_DATA_SPLIT_ENABLED;
+	struct genl_msg msg;
+	struct nlattr *nest;
+	struct genl genl;
+	int ret;
+
+	genl_open(&genl, ETHTOOL_GENL_NAME);
+	genl_init(&msg, genl.family, ETHTOOL_MSG_RINGS_SET, NLM_F_ACK);
+	nest = genl_put(&msg, ETHTOOL_A_RINGS_HEADER | NLA_F_NESTED, NULL, 0);
+	genl_put(&msg, ETHTOOL_A_HEADER_DEV_NAME, name, strlen(name) + 1);
+	genl_nest_end(&msg, nest);
+	genl_put(&msg, ETHTOOL_A_RINGS_RX, &ring, sizeof(ring));
+	genl_put(&msg, ETHTOOL_A_RINGS_TCP_DATA_SPLIT, &split, sizeof(split));
+	ret = genl_talk(genl.fd, &msg, NULL, NULL);
+	close(genl.fd);
+
+	errno = -ret;
+	nm_check(!ret, "%s: header-data split with a ring of %u", name, ring);
+}
+
+void nm_veth_create(const char *name, const char *peer, int peer_nsfd)
+{
+	struct nlattr *info, *data, *nest;
+	struct ifinfomsg ifi = {};
+	struct genl_msg msg = {
+		.nlh.nlmsg_len = NLMSG_LENGTH(sizeof(ifi)),
+		.nlh.nlmsg_type = RTM_NEWLINK,
+		.nlh.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE |
+				   NLM_F_EXCL,
+	};
+	int fd, ret;
+
+	genl_put(&msg, IFLA_IFNAME, name, strlen(name) + 1);
+	info = genl_put(&msg, IFLA_LINKINFO | NLA_F_NESTED, NULL, 0);
+	genl_put(&msg, IFLA_INFO_KIND, "veth", sizeof("veth"));
+	data = genl_put(&msg, IFLA_INFO_DATA | NLA_F_NESTED, NULL, 0);
+	nest = genl_put(&msg, VETH_INFO_PEER | NLA_F_NESTED, &ifi, sizeof(ifi));
+	genl_put(&msg, IFLA_IFNAME, peer, strlen(peer) + 1);
+	genl_put(&msg, IFLA_NET_NS_FD, &peer_nsfd, sizeof(peer_nsfd));
+	genl_nest_end(&msg, nest);
+	genl_nest_end(&msg, data);
+	genl_nest_end(&msg, info);
+
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	nm_check(fd >= 0, "rtnetlink socket");
+	ret = genl_talk(fd, &msg, NULL, NULL);
+	close(fd);
+	if (ret == -EOPNOTSUPP)
+		nm_skip("no veth (CONFIG_VETH)");
+	errno = -ret;
+	nm_check(!ret, "veth %s and %s", name, peer);
+}
+
+struct pool_dump {
+	struct nm_pool *pools;
+	unsigned int nr;
+	unsigned int max;
+};
+
+static void pool_cb(struct nlattr *attrs, size_t len, void *arg)
+{
+	struct pool_dump *dump = arg;
+	struct nm_pool pool = {};
+	struct nlattr *nla;
+
+	for (nla = attrs; nla_ok(nla, len); nla = nla_next(nla, &len)) {
+		switch (nla->nla_type & NLA_TYPE_MASK) {
+		case NETDEV_A_PAGE_POOL_ID:
+			pool.id = nla_uint(nla);
+			break;
+		case NETDEV_A_PAGE_POOL_IFINDEX:
+			pool.ifindex = nla_uint(nla);
+			break;
+		case NETDEV_A_PAGE_POOL_INFLIGHT:
+			pool.inflight = nla_uint(nla);
+			break;
+		case NETDEV_A_PAGE_POOL_DETACH_TIME:
+			pool.detached = true;
+			break;
+		}
+	}
+
+	nm_check(dump->nr < dump->max, "too many page pools");
+	dump->pools[dump->nr++] = pool;
+}
+
+static uint32_t stats_id(struct nlattr *info)
+{
+	size_t len = info->nla_len - NLA_HDRLEN;
+	struct nlattr *nla;
+
+	for (nla = nla_data(info); nla_ok(nla, len); nla = nla_next(nla, &len))
+		if ((nla->nla_type & NLA_TYPE_MASK) == NETDEV_A_PAGE_POOL_ID)
+			return nla_uint(nla);
+
+	return 0;
+}
+
+static void stats_cb(struct nlattr *attrs, size_t len, void *arg)
+{
+	struct pool_dump *dump = arg;
+	struct nm_pool stats = {};
+	struct nlattr *nla;
+	unsigned int i;
+
+	for (nla = attrs; nla_ok(nla, len); nla = nla_next(nla, &len)) {
+		switch (nla->nla_type & NLA_TYPE_MASK) {
+		case NETDEV_A_PAGE_POOL_STATS_INFO:
+			stats.id = stats_id(nla);
+			break;
+		case NETDEV_A_PAGE_POOL_STATS_ALLOC_SLOW:
+			stats.slow = nla_uint(nla);
+			break;
+		case NETDEV_A_PAGE_POOL_STATS_RECYCLE_RING:
+			stats.ring = nla_uint(nla);
+			break;
+		case NETDEV_A_PAGE_POOL_STATS_RECYCLE_RING_FULL:
+			stats.ring_full = nla_uint(nla);
+			break;
+		case NETDEV_A_PAGE_POOL_STATS_RECYCLE_RELEASED_REFCNT:
+			stats.released = nla_uint(nla);
+			break;
+		}
+	}
+
+	for (i = 0; i < dump->nr; i++) {
+		if (dump->pools[i].id != stats.id)
+			continue;
+		dump->pools[i].slow = stats.slow;
+		dump->pools[i].ring = stats.ring;
+		dump->pools[i].ring_full = stats.ring_full;
+		dump->pools[i].released = stats.released;
+	}
+}
+
+unsigned int nm_pools(struct nm_pool *pools, unsigned int max)
+{
+	struct pool_dump dump = { .pools = pools, .max = max };
+	struct genl_msg msg;
+	struct genl genl;
+	int ret;
+
+	genl_open(&genl, NETDEV_FAMILY_NAME);
+	genl_init(&msg, genl.family, NETDEV_CMD_PAGE_POOL_GET, NLM_F_DUMP);
+	ret = genl_talk(genl.fd, &msg, pool_cb, &dump);
+	errno = -ret;
+	nm_check(!ret, "page-pool-get");
+
+	/* CONFIG_PAGE_POOL_STATS is a must: most tests compare them */
+	genl_init(&msg, genl.family, NETDEV_CMD_PAGE_POOL_STATS_GET,
+		  NLM_F_DUMP);
+	ret = genl_talk(genl.fd, &msg, stats_cb, &dump);
+	errno = -ret;
+	nm_check(!ret, "page-pool-stats-get (CONFIG_PAGE_POOL_STATS)");
+	close(genl.fd);
+
+	return dump.nr;
+}
+
+bool nm_pool_get(unsigned int ifindex, struct nm_pool *pool)
+{
+	struct nm_pool pools[NM_MAX_POOLS];
+	unsigned int i, nr;
+
+	nr = nm_pools(pools, NM_MAX_POOLS);
+	for (i = 0; i < nr; i++) {
+		if (pools[i].ifindex != ifindex || pools[i].detached)
+			continue;
+		*pool = pools[i];
+		return true;
+	}
+
+	return false;
+}
+
+bool nm_pool_exists(uint32_t id)
+{
+	struct nm_pool pools[NM_MAX_POOLS];
+	unsigned int i, nr;
+
+	nr = nm_pools(pools, NM_MAX_POOLS);
+	for (i = 0; i < nr; i++)
+		if (pools[i].id == id)
+			return true;
+
+	return false;
+}

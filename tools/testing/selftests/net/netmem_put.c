@@ -1,0 +1,1354 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pages of a page_pool come home when their last reference is dropped, whoever
+ * drops it and wherever.
+ *
+ * A page that user space has mapped, or holds in a pipe, in another socket, by
+ * a pin or by direct I/O when the skb it came in is freed is lent. The put
+ * paths of the kernel are tried one after the other: the page must stay lent as
+ * long as somebody has it, keep its bytes, and be found in the ring of its pool
+ * afterwards. On stock 7.3 it leaves the pool when the skb is freed
+ * (recycle-released-refcnt), and is freed to the buddy allocator in the end.
+ *
+ * Usage: netmem_put [TEST...]
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/ethtool.h>
+#include <linux/if_link.h>
+#include <linux/if_packet.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <linux/tls.h>
+#include <net/if.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "netmem_lib.h"
+
+#define SEED	0x6e65746d656d2170ULL
+/* Less than a ring holds: all of them can come back */
+#define PAGES	256
+
+#ifndef SOL_TLS
+#define SOL_TLS			282
+#endif
+#ifndef MADV_HWPOISON
+#define MADV_HWPOISON		100
+#endif
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
+
+static struct nm_pair pair;
+static struct nm_conn conn;
+static struct nm_rx rx;
+static struct nm_pool before;	/* when the pages were out */
+
+static struct nm_pool pool_now(void)
+{
+	struct nm_pool pool;
+
+	nm_check(nm_pool_get(pair.rx_ifindex, &pool), "no page_pool");
+	return pool;
+}
+
+/* A pair of devices and a connection, with room to map @pages pages */
+static void open_stream(unsigned int ring, size_t pages)
+{
+	nm_pair_create(&pair, ring);
+	nm_conn_open(&conn, -1, pair.ns_tx, NM_ADDR_RX);
+	nm_rx_init(&rx, nm_conn_accept(&conn), SEED, pages);
+	before = pool_now();
+	nm_lent_watch(before.id);
+}
+
+/* Has the next @pages pages sent, and maps them */
+static void receive_mapped(size_t pages)
+{
+	pid_t sender = nm_send(conn.tx, rx.off, pages * NM_PAGE, rx.seed);
+
+	nm_rx_map(&rx, pages);
+	nm_wait(sender);
+}
+
+static void check_lent(size_t pages)
+{
+	nm_check_eq(nm_lent(), pages, "lent pages");
+}
+
+/*
+ * Sends @pages pages and maps them. Each stays in its pool although the mapping
+ * is not the pool's business; stock lets it go when the skb is freed.
+ */
+static void map_pages(size_t pages)
+{
+	receive_mapped(pages);
+	nm_check_eq(pool_now().released, before.released,
+		    "pages that left their pool when mapped");
+	check_lent(rx.used);
+}
+
+/* The state from which check_home() counts */
+static long before_lent;
+
+static void remember(void)
+{
+	before = pool_now();
+	before_lent = nm_lent();
+}
+
+static void open_mapped(size_t pages)
+{
+	open_stream(NM_RING, pages);
+	map_pages(pages);
+	remember();
+}
+
+/* @pages pages have come home since @before, none went anywhere else */
+static void check_home(size_t pages)
+{
+	struct nm_pool pool;
+
+	nm_until(nm_lent() == before_lent - (long)pages, NM_TIMEOUT_MS);
+	check_lent(before_lent - pages);
+	pool = pool_now();
+	nm_check_eq(pool.ring - before.ring, pages, "pages recycled");
+	nm_check_eq(pool.ring_full, before.ring_full, "pages without room");
+	nm_check_eq(pool.released, before.released, "pages that left");
+}
+
+/*
+ * munmap() of many pages: free_pages_and_swap_cache() -> folios_put_refs().
+ *
+ * On stock: fails, the 256 pages left their pool (released-refcnt 256).
+ */
+static void put_munmap(void)
+{
+	open_mapped(PAGES);
+	nm_rx_verify(&rx);
+
+	nm_rx_unmap(&rx, 0, 1);
+	check_home(1);
+	nm_rx_verify(&rx);
+	nm_rx_unmap(&rx, 1, PAGES - 1);
+	check_home(PAGES);
+}
+
+/*
+ * MADV_DONTNEED, the way tcp_mmap gives pages back. On stock: fails as above.
+ */
+static void put_madvise(void)
+{
+	open_mapped(PAGES);
+	nm_check(!madvise(rx.area, PAGES * NM_PAGE, MADV_DONTNEED), "madvise");
+	check_home(PAGES);
+}
+
+/* mmap(MAP_FIXED) over the mapping. On stock: fails as above. */
+static void put_map_fixed(void)
+{
+	open_mapped(PAGES);
+	nm_check(mmap(rx.area, PAGES * NM_PAGE, PROT_READ,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == rx.area,
+		 "mmap");
+	check_home(PAGES);
+}
+
+/*
+ * mremap(): pages that move stay lent, pages that are cut off come home.
+ *
+ * On stock: fails as above.
+ */
+static void put_mremap(void)
+{
+	char *area;
+
+	open_mapped(PAGES);
+	area = mmap(NULL, PAGES * NM_PAGE, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	nm_check(area != MAP_FAILED, "mmap");
+	area = mremap(rx.area, PAGES * NM_PAGE, PAGES * NM_PAGE,
+		      MREMAP_MAYMOVE | MREMAP_FIXED, area);
+	nm_check(area != MAP_FAILED, "mremap");
+	rx.area = area;
+	check_lent(PAGES);
+	nm_rx_verify(&rx);
+
+	nm_check(mremap(area, PAGES * NM_PAGE, PAGES / 2 * NM_PAGE, 0) == area,
+		 "mremap");
+	nm_rx_forget(&rx, PAGES / 2, PAGES / 2);
+	check_home(PAGES / 2);
+	nm_rx_verify(&rx);
+	nm_rx_unmap(&rx, 0, PAGES / 2);
+	check_home(PAGES);
+}
+
+/*
+ * TCP_ZEROCOPY_RECEIVE to where pages are mapped unmaps them first.
+ *
+ * On stock: fails as above.
+ */
+static void put_receive_again(void)
+{
+	open_mapped(PAGES);
+	rx.used = 0;
+	/* map_pages() finds PAGES lent again: those of before went home */
+	map_pages(PAGES);
+	nm_check_eq(pool_now().ring - before.ring, PAGES, "pages recycled");
+
+	remember();
+	nm_rx_verify(&rx);
+	nm_rx_unmap(&rx, 0, PAGES);
+	check_home(PAGES);
+}
+
+/* How a process that is the last to have the pages parts with them */
+struct holder {
+	struct nm_sync sync;
+	void (*end)(void);
+};
+
+static void hold_and_end(void *arg)
+{
+	struct holder *holder = arg;
+
+	nm_await(&holder->sync, 1);
+	nm_rx_verify(&rx);
+	holder->end();
+}
+
+static void put_by_process(void (*end)(void))
+{
+	struct holder holder = { .end = end };
+	pid_t pid;
+
+	open_mapped(PAGES);
+	nm_sync_init(&holder.sync);
+	pid = nm_fork(hold_and_end, &holder);
+	nm_rx_unmap(&rx, 0, PAGES);
+	close(rx.fd);
+	check_lent(PAGES);
+
+	nm_tell(&holder.sync, 0);
+	nm_check(waitpid(pid, NULL, 0) == pid, "waitpid");
+	check_home(PAGES);
+}
+
+static void end_exit(void)
+{
+	_exit(0);
+}
+
+static void end_killed(void)
+{
+	kill(getpid(), SIGKILL);
+}
+
+static void end_execve(void)
+{
+	execl("/bin/true", "true", NULL);
+	nm_fail("execl");
+}
+
+/*
+ * fork(), then the end of the process that has the mapping last: exit_mmap().
+ *
+ * On stock: fails as above.
+ */
+static void put_exit(void)
+{
+	put_by_process(end_exit);
+}
+
+/* The same by SIGKILL. On stock: fails as above. */
+static void put_kill(void)
+{
+	put_by_process(end_killed);
+}
+
+/* The same by execve(). On stock: fails as above. */
+static void put_execve(void)
+{
+	put_by_process(end_execve);
+}
+
+/*
+ * vmsplice() of the mapping to a pipe that outlives it: pipe_buf_release() ->
+ * folio_put(), on read() and on close().
+ *
+ * On stock: fails as above.
+ */
+static void put_pipe(void)
+{
+	int fd[2];
+
+	open_mapped(PAGES);
+	nm_pipe(fd, PAGES);
+	nm_vmsplice(fd[1], rx.area, PAGES);
+	nm_rx_unmap(&rx, 0, PAGES);
+	check_lent(PAGES);
+
+	nm_read_verify(fd[0], PAGES / 2, 0, SEED);
+	check_home(PAGES / 2);
+	close(fd[0]);
+	close(fd[1]);
+	check_home(PAGES);
+}
+
+/*
+ * splice() from the socket to a pipe, without any mapping: the pipe has the
+ * pages when the skb is freed.
+ *
+ * On stock: fails as above.
+ */
+static void put_splice(void)
+{
+	pid_t sender;
+	int fd[2];
+
+	open_stream(NM_RING, 1);
+	nm_pipe(fd, PAGES);
+	sender = nm_send(conn.tx, 0, PAGES * NM_PAGE, SEED);
+	nm_splice(rx.fd, fd[1], PAGES);
+	nm_wait(sender);
+	nm_check_eq(pool_now().released, before.released,
+		    "pages that left their pool when spliced");
+	check_lent(PAGES);
+	remember();
+
+	nm_read_verify(fd[0], PAGES / 2, 0, SEED);
+	check_home(PAGES / 2);
+	close(fd[0]);
+	close(fd[1]);
+	check_home(PAGES);
+}
+
+/*
+ * A read pin (FOLL_PIN | FOLL_LONGTERM) that outlives the mapping:
+ * gup_put_folio(), 1024 references at once.
+ *
+ * On stock: fails as above.
+ */
+static void put_pin(void)
+{
+	int fd;
+
+	open_mapped(PAGES);
+	fd = nm_pin(rx.area, PAGES);
+	nm_rx_unmap(&rx, 0, PAGES);
+	check_lent(PAGES);
+	nm_pin_verify(fd, PAGES, 0, SEED);
+	close(fd);
+	check_home(PAGES);
+}
+
+/*
+ * The pages travel on through a loopback connection: skb_frag_unref() ->
+ * put_page() in skbs that do not recycle (pp_recycle is not set), by recv() and
+ * by close() with data unread.
+ *
+ * On stock: fails as above.
+ */
+static void put_skb(void)
+{
+	const size_t pages = 32;
+	struct nm_conn lo;
+	int fd[2], lo_rx;
+
+	open_mapped(pages);
+	nm_conn_open(&lo, pair.ns_tx, pair.ns_tx, NM_ADDR_LO);
+	lo_rx = nm_conn_accept(&lo);
+	nm_pipe(fd, pages);
+	nm_vmsplice(fd[1], rx.area, pages);
+	nm_splice(fd[0], lo.tx, pages);
+	nm_rx_unmap(&rx, 0, pages);
+	close(fd[0]);
+	close(fd[1]);
+	check_lent(pages);
+
+	nm_read_verify(lo_rx, pages / 2, 0, SEED);
+	close(lo_rx);
+	close(lo.tx);
+	check_home(pages);
+}
+
+static void tls_on(int fd)
+{
+	struct tls12_crypto_info_aes_gcm_128 info = {
+		.info.version = TLS_1_2_VERSION,
+		.info.cipher_type = TLS_CIPHER_AES_GCM_128,
+	};
+
+	if (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")))
+		nm_skip("no TLS sockets (CONFIG_TLS)");
+	nm_check(!setsockopt(fd, SOL_TLS, TLS_TX, &info, sizeof(info)),
+		 "TLS_TX");
+}
+
+/*
+ * The pages are spliced to a TLS socket, whose records have them until they are
+ * encrypted: sk_msg_free() -> put_page().
+ *
+ * On stock: fails as above.
+ */
+static void put_tls(void)
+{
+	const size_t pages = 32;
+	struct nm_conn lo;
+	int fd[2];
+
+	open_mapped(pages);
+	nm_conn_open(&lo, pair.ns_tx, pair.ns_tx, NM_ADDR_LO);
+	tls_on(lo.tx);
+	nm_pipe(fd, pages);
+	nm_vmsplice(fd[1], rx.area, pages);
+	nm_rx_unmap(&rx, 0, pages);
+	check_lent(pages);
+	nm_splice(fd[0], lo.tx, pages);
+	close(fd[0]);
+	close(fd[1]);
+	check_home(pages);
+}
+
+static void ethtool_ioctl(const char *name, void *data)
+{
+	struct ifreq ifr = { .ifr_data = data };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	nm_check(fd >= 0, "socket");
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	nm_check(!ioctl(fd, SIOCETHTOOL, &ifr), "ethtool of %s", name);
+	close(fd);
+}
+
+#define ADDR_FORWARDER	"203.0.113.1"
+#define ADDR_BEHIND	"203.0.113.2"
+
+static void behind_up(void *arg)
+{
+	nm_link_mtu("nmv1", NM_MTU);
+	nm_link_addr("nmv1", ADDR_BEHIND);
+	nm_link_set("nmv1", true);
+	nm_route_add("198.51.100.0", ADDR_FORWARDER);
+}
+
+static void sender_route(void *arg)
+{
+	nm_route_add("203.0.113.0", NM_ADDR_RX);
+}
+
+static void forwarding_on(const char *name)
+{
+	char path[128];
+	int ret;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/forwarding",
+		 name);
+	ret = nm_write(path, "1");
+	errno = -ret;
+	nm_check(!ret, "%s", path);
+}
+
+/* Received by netdevsim, forwarded by veth to a receiver in another netns */
+static void forward(bool tso)
+{
+	struct ethtool_value off = { .cmd = ETHTOOL_STSO, .data = 0 };
+	int ns = nm_new_ns();
+	long packets;
+
+	nm_pair_create(&pair, NM_RING);
+	nm_veth_create("nmv0", "nmv1", ns);
+	nm_link_mtu("nmv0", NM_MTU);
+	nm_link_addr("nmv0", ADDR_FORWARDER);
+	nm_link_set("nmv0", true);
+	if (!tso)
+		ethtool_ioctl("nmv0", &off);
+	nm_in_ns(ns, behind_up, NULL);
+	nm_in_ns(pair.ns_tx, sender_route, NULL);
+	forwarding_on("nmv0");
+	forwarding_on(pair.rx_name);
+
+	nm_conn_open(&conn, ns, pair.ns_tx, ADDR_BEHIND);
+	nm_rx_init(&rx, nm_conn_accept(&conn), SEED, PAGES);
+	before = pool_now();
+	nm_lent_watch(before.id);
+	map_pages(PAGES);
+	packets = nm_read_long("/sys/class/net/nmv0/statistics/tx_packets");
+	nm_check((packets < PAGES) == tso, "%ld packets forwarded", packets);
+	remember();
+	nm_rx_verify(&rx);
+	nm_rx_unmap(&rx, 0, PAGES);
+	check_home(PAGES);
+}
+
+/*
+ * Forwarded packets are mapped by a receiver behind another device.
+ *
+ * On stock: fails as above.
+ */
+static void put_forward(void)
+{
+	forward(true);
+}
+
+/*
+ * The same when forwarding cuts what GRO has put together: skb_segment() takes
+ * plain references to the frags.
+ *
+ * On stock: fails as above.
+ */
+static void put_forward_segment(void)
+{
+	forward(false);
+}
+
+/*
+ * A packet socket has clones of the skbs. Unmapped first, the pages are never
+ * lent; they come home when the clones are freed.
+ *
+ * On stock: passes, the pages are in use all the time.
+ */
+static void put_clone(void)
+{
+	struct nm_pool pool;
+	int tap;
+
+	open_stream(NM_RING, PAGES);
+	tap = nm_packet_socket(pair.rx_name, ETH_P_ALL, NM_RCVBUF * 16);
+	receive_mapped(PAGES);
+	nm_rx_verify(&rx);
+	nm_rx_unmap(&rx, 0, PAGES);
+	nm_check_eq(pool_now().ring, before.ring, "pages recycled while used");
+	close(tap);
+
+	nm_until(pool_now().ring - before.ring == PAGES, NM_TIMEOUT_MS);
+	pool = pool_now();
+	nm_check_eq(pool.ring - before.ring, PAGES, "pages recycled");
+	nm_check_eq(pool.released, before.released, "pages that left");
+}
+
+/*
+ * Freed the other way round, with the mapping last, they are lent.
+ *
+ * On stock: fails as above.
+ */
+static void put_clone_first(void)
+{
+	int tap;
+
+	open_stream(NM_RING, PAGES);
+	tap = nm_packet_socket(pair.rx_name, ETH_P_ALL, NM_RCVBUF * 16);
+	receive_mapped(PAGES);
+	nm_check_eq(pool_now().released, 0, "pages that left their pool");
+	close(tap);
+	nm_check(nm_until(pool_now().released || nm_lent() == PAGES,
+			  NM_TIMEOUT_MS), "the clones are not freed");
+	nm_check_eq(pool_now().released, before.released,
+		    "pages that left their pool when the clones were freed");
+	remember();
+	nm_rx_verify(&rx);
+	nm_rx_unmap(&rx, 0, PAGES);
+	check_home(PAGES);
+}
+
+/* What the trace of put_odirect() says */
+struct odirect {
+	bool unmapped;
+	unsigned int completed;	/* requests, in hardirq, after munmap() */
+	unsigned int returned;	/* pages, after munmap() */
+	unsigned int in_hardirq;
+};
+
+static void odirect_event(const struct nm_event *ev, void *arg)
+{
+	struct odirect *seen = arg;
+
+	if (nm_event_is(ev, "tracing_mark_write"))
+		seen->unmapped = true;
+	if (!seen->unmapped)
+		return;
+	if (nm_event_is(ev, "block_rq_complete"))
+		seen->completed += ev->hardirq;
+	if (nm_event_is(ev, "page_pool_return")) {
+		seen->returned++;
+		seen->in_hardirq += ev->hardirq;
+	}
+}
+
+/* Writes PAGES mapped pages to disk and unmaps them meanwhile */
+static void odirect_round(struct nm_aio *aio, struct odirect *seen)
+{
+	uint64_t off = rx.off;
+
+	rx.used = 0;
+	map_pages(PAGES);
+	remember();
+
+	nm_trace_start();
+	nm_aio_write(aio, rx.area, PAGES);
+	nm_check(!madvise(rx.area, PAGES * NM_PAGE, MADV_DONTNEED), "madvise");
+	nm_trace_mark("unmapped");
+	nm_aio_wait(aio);
+	nm_rx_forget(&rx, 0, PAGES);
+	check_home(PAGES);
+	nm_trace_stop();
+	nm_aio_verify(aio, off, SEED);
+
+	*seen = (struct odirect){};
+	nm_trace_walk(odirect_event, seen);
+	nm_trace_clear();
+}
+
+/*
+ * An O_DIRECT write out of the mapping ends after munmap(): the last put is in
+ * the hardirq of the disk. The pool cannot take pages there, so they must come
+ * home from a softirq.
+ *
+ * On stock: fails as above.
+ */
+static void put_odirect(void)
+{
+	uint64_t end = nm_now_ms() + NM_TIMEOUT_MS;
+	struct odirect seen;
+	struct nm_aio aio;
+
+	nm_aio_init(&aio);
+	open_mapped(PAGES);
+	nm_trace_event("page_pool:page_pool_return");
+	nm_trace_event("block:block_rq_complete");
+
+	/* The disk may be faster than munmap(); try until it was not */
+	do {
+		odirect_round(&aio, &seen);
+		nm_check_eq(seen.in_hardirq, 0, "pages returned in hardirq");
+	} while (!(seen.completed && seen.returned) && nm_now_ms() < end);
+	nm_aio_exit(&aio);
+
+	if (!seen.completed)
+		nm_skip("the disk never completes in hardirq after munmap()");
+	nm_check(seen.returned, "no page came home after munmap()");
+}
+
+/* ----- veth with XDP ----- */
+
+/*
+ * A frame of one head and two frags: not linear, so veth copies it into pages
+ * of its own page_pool before XDP sees it.
+ */
+#define FRAME_LEN	9000
+#define FRAMES		64
+
+static int bpf(int cmd, union bpf_attr *attr)
+{
+	return syscall(__NR_bpf, cmd, attr, sizeof(*attr));
+}
+
+#define INSN(c, dst, src, i)						\
+	((struct bpf_insn){ .code = (c), .dst_reg = (dst),		\
+			    .src_reg = (src), .imm = (i) })
+#define MOV(reg, i)	INSN(BPF_ALU64 | BPF_MOV | BPF_K, reg, 0, i)
+#define CALL(fn)	INSN(BPF_JMP | BPF_CALL, 0, 0, fn)
+#define EXIT		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0)
+
+static int xdp_load(const struct bpf_insn *insns, unsigned int nr)
+{
+	union bpf_attr attr = {
+		.prog_type = BPF_PROG_TYPE_XDP,
+		.insns = (uintptr_t)insns,
+		.insn_cnt = nr,
+		.license = (uintptr_t)"GPL",
+		.prog_flags = BPF_F_XDP_HAS_FRAGS,
+	};
+	int fd;
+
+	if (access("/proc/sys/kernel/bpf_stats_enabled", F_OK))
+		nm_skip("no bpf(2) (CONFIG_BPF_SYSCALL)");
+	fd = bpf(BPF_PROG_LOAD, &attr);
+	nm_check(fd >= 0, "BPF_PROG_LOAD");
+	return fd;
+}
+
+/* A program that gives every frame the same verdict */
+static int xdp_verdict(int verdict)
+{
+	struct bpf_insn insns[] = { MOV(BPF_REG_0, verdict), EXIT };
+
+	return xdp_load(insns, ARRAY_SIZE(insns));
+}
+
+static int xdp_redirect(unsigned int ifindex)
+{
+	struct bpf_insn insns[] = {
+		MOV(BPF_REG_1, ifindex),
+		MOV(BPF_REG_2, 0),
+		CALL(BPF_FUNC_redirect),
+		EXIT,
+	};
+
+	return xdp_load(insns, ARRAY_SIZE(insns));
+}
+
+struct xdp_attach {
+	const char *name;
+	int prog;
+};
+
+/* In native mode, until this process ends */
+static void xdp_attach(void *arg)
+{
+	struct xdp_attach *xdp = arg;
+	union bpf_attr attr = {
+		.link_create.prog_fd = xdp->prog,
+		.link_create.target_ifindex = if_nametoindex(xdp->name),
+		.link_create.attach_type = BPF_XDP,
+		.link_create.flags = XDP_FLAGS_DRV_MODE,
+	};
+
+	nm_check(bpf(BPF_LINK_CREATE, &attr) >= 0, "XDP on %s", xdp->name);
+}
+
+static void xdp_on(const char *name, int nsfd, int prog)
+{
+	struct xdp_attach xdp = { name, prog };
+
+	nm_in_ns(nsfd, xdp_attach, &xdp);
+}
+
+/*
+ * One value of ethtool -S: veth's pools belong to no netdev that netlink lists
+ */
+struct ethtool_stat {
+	const char *dev;
+	const char *name;
+	uint64_t val;
+};
+
+#define MAX_STATS	256
+
+static void ethtool_stat(void *arg)
+{
+	struct {
+		struct ethtool_gstrings hdr;
+		char name[MAX_STATS][ETH_GSTRING_LEN];
+	} strings = { .hdr.cmd = ETHTOOL_GSTRINGS, .hdr.string_set = ETH_SS_STATS };
+	struct {
+		struct ethtool_stats hdr;
+		__u64 val[MAX_STATS];
+	} stats = { .hdr.cmd = ETHTOOL_GSTATS };
+	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+	struct ethtool_stat *stat = arg;
+	unsigned int i;
+
+	ethtool_ioctl(stat->dev, &info);
+	nm_check(info.n_stats <= MAX_STATS, "%u statistics", info.n_stats);
+	ethtool_ioctl(stat->dev, &strings);
+	ethtool_ioctl(stat->dev, &stats);
+	for (i = 0; i < info.n_stats; i++) {
+		if (strcmp(strings.name[i], stat->name))
+			continue;
+		stat->val = stats.val[i];
+		return;
+	}
+	nm_fail("%s has no statistic %s", stat->dev, stat->name);
+}
+
+static uint64_t veth_stat(const char *dev, int nsfd, const char *name)
+{
+	struct ethtool_stat stat = { dev, name, 0 };
+
+	nm_in_ns(nsfd, ethtool_stat, &stat);
+	return stat.val;
+}
+
+struct ifindex {
+	const char *name;
+	unsigned int ifindex;
+};
+
+static void get_ifindex(void *arg)
+{
+	struct ifindex *get = arg;
+
+	get->ifindex = if_nametoindex(get->name);
+}
+
+static unsigned int ifindex_in(int nsfd, const char *name)
+{
+	struct ifindex get = { name, 0 };
+
+	nm_in_ns(nsfd, get_ifindex, &get);
+	nm_check(get.ifindex, "no device %s", name);
+
+	return get.ifindex;
+}
+
+static void veth_up(void *arg)
+{
+	const char *name = arg;
+
+	nm_link_mtu(name, FRAME_LEN);
+	nm_link_set(name, true);
+}
+
+struct frame {
+	unsigned char dst[6];
+	unsigned char src[6];
+	uint16_t proto;
+	uint16_t pad;
+	uint64_t index;
+	char data[FRAME_LEN - 24];
+};
+
+static void send_frames(int fd)
+{
+	static struct frame frame;
+	unsigned int i;
+
+	memset(frame.dst, 0xff, sizeof(frame.dst));
+	frame.src[0] = 2;
+	frame.proto = htons(ETH_P_802_EX1);
+	for (i = 0; i < FRAMES; i++) {
+		frame.index = i;
+		nm_fill(frame.data, i * NM_PAGE, sizeof(frame.data), SEED);
+		nm_check_eq(send(fd, &frame, sizeof(frame), 0), sizeof(frame),
+			    "bytes of a frame sent");
+	}
+}
+
+/* All of them arrive, as they were sent */
+static void recv_frames(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	static struct frame frame;
+	unsigned int i;
+
+	for (i = 0; i < FRAMES; i++) {
+		nm_check(poll(&pfd, 1, NM_TIMEOUT_MS) == 1, "frame %u lost", i);
+		nm_check_eq(recv(fd, &frame, sizeof(frame), 0), sizeof(frame),
+			    "bytes of a frame");
+		nm_check_eq(nm_verify(frame.data, frame.index * NM_PAGE,
+				      sizeof(frame.data), SEED),
+			    sizeof(frame.data), "good bytes of a frame");
+	}
+}
+
+struct lent_count {
+	unsigned int lent;
+	unsigned int recyclable;	/* back, and for the ring if it has room */
+	unsigned int freed;
+};
+
+static void count_event(const struct nm_event *ev, void *arg)
+{
+	struct lent_count *count = arg;
+
+	if (nm_event_is(ev, "page_pool_lend"))
+		count->lent += nm_event_u64(ev, "count", 0);
+	if (!nm_event_is(ev, "page_pool_return"))
+		return;
+	if (nm_event_u64(ev, "recyclable", 0))
+		count->recyclable += nm_event_u64(ev, "count", 0);
+	else
+		count->freed += nm_event_u64(ev, "count", 0);
+}
+
+static struct lent_count count_events(void)
+{
+	struct lent_count count = {};
+
+	nm_trace_walk(count_event, &count);
+	nm_trace_start();
+
+	return count;
+}
+
+static bool all_returned(void)
+{
+	struct lent_count count = count_events();
+
+	return count.lent == count.recyclable + count.freed;
+}
+
+static void pass_frames(int tx, int rx_fd, const char *rx_dev, uint64_t drops)
+{
+	send_frames(tx);
+	if (rx_fd >= 0)
+		recv_frames(rx_fd);
+	else
+		nm_check(nm_until(veth_stat(rx_dev, -1, "rx_queue_0_xdp_drops")
+				  >= drops, NM_TIMEOUT_MS), "frames lost");
+}
+
+static void trace_lent(void)
+{
+	nm_trace_event("page_pool:page_pool_lend");
+	nm_trace_event("page_pool:page_pool_return");
+	nm_trace_start();
+}
+
+/*
+ * Frames sent to @tx get to @rx_dev by XDP_TX or XDP_REDIRECT of @via, a device
+ * of netns @ns that copies them into its page_pool. It frees the skb before XDP
+ * has done with the pages. Then @rx_dev drops them, or @rx_fd receives them.
+ */
+static void xdp_frames(int tx, int ns, const char *via, int rx_fd,
+		       const char *rx_dev)
+{
+	struct lent_count count;
+
+	pass_frames(tx, rx_fd, rx_dev, FRAMES);
+	nm_check_eq(veth_stat(via, ns, "rx_pp_recycle_released_ref"), 0,
+		    "pages that left their pool");
+
+	trace_lent();
+	pass_frames(tx, rx_fd, rx_dev, 2 * FRAMES);
+	nm_check(nm_until(all_returned(), NM_TIMEOUT_MS), "pages do not return");
+	count = count_events();
+	/* One page for the head, two for the rest of a frame */
+	nm_check(count.lent >= 2 * FRAMES, "only %u pages lent", count.lent);
+	nm_check_eq(count.freed, 0, "pages not recyclable");
+	nm_check_eq(veth_stat(via, ns, "rx_pp_recycle_ring_full"), 0,
+		    "pages without room");
+	nm_check(veth_stat(via, ns, "rx_pp_recycle_ring") >= 2 * count.lent,
+		 "pages not recycled");
+}
+
+/*
+ * XDP_TX: nmv0 -> nmv1 (XDP_TX) -> nmv0, where @verdict is what becomes of the
+ * frames.
+ */
+static void xdp_tx(int verdict)
+{
+	int ns, fd;
+
+	ns = nm_new_ns();
+	nm_veth_create("nmv0", "nmv1", ns);
+	veth_up("nmv0");
+	nm_in_ns(ns, veth_up, "nmv1");
+	xdp_on("nmv0", -1, xdp_verdict(verdict));
+	xdp_on("nmv1", ns, xdp_verdict(XDP_TX));
+
+	fd = nm_packet_socket("nmv0", ETH_P_802_EX1, NM_RCVBUF);
+	xdp_frames(fd, ns, "nmv1", verdict == XDP_PASS ? fd : -1, "nmv0");
+}
+
+/*
+ * XDP_TX, then XDP_DROP: xdp_return_frame() -> __xdp_return() ->
+ * page_frag_free() of heads and frags.
+ *
+ * On stock: fails, the pages left their pool (rx_pp_recycle_released_ref).
+ */
+static void put_xdp_tx_drop(void)
+{
+	xdp_tx(XDP_DROP);
+}
+
+/*
+ * XDP_TX, then received: skb_free_head() -> skb_free_frag() -> page_frag_free()
+ * of heads, put_page() of frags.
+ *
+ * On stock: fails as above.
+ */
+static void put_xdp_tx_pass(void)
+{
+	xdp_tx(XDP_PASS);
+}
+
+/* XDP_REDIRECT: nmv0 -> nmv1 (redirected to nmv2) -> nmv3 */
+static void xdp_redirected(int verdict)
+{
+	int ns, fd, fd3;
+
+	ns = nm_new_ns();
+	nm_veth_create("nmv0", "nmv1", ns);
+	nm_veth_create("nmv3", "nmv2", ns);
+	veth_up("nmv0");
+	veth_up("nmv3");
+	nm_in_ns(ns, veth_up, "nmv1");
+	nm_in_ns(ns, veth_up, "nmv2");
+	xdp_on("nmv3", -1, xdp_verdict(verdict));
+	xdp_on("nmv1", ns, xdp_redirect(ifindex_in(ns, "nmv2")));
+
+	fd = nm_packet_socket("nmv0", ETH_P_802_EX1, NM_RCVBUF);
+	fd3 = nm_packet_socket("nmv3", ETH_P_802_EX1, NM_RCVBUF);
+	xdp_frames(fd, ns, "nmv1", verdict == XDP_PASS ? fd3 : -1, "nmv3");
+}
+
+/* XDP_REDIRECT to another veth, which drops. On stock: fails as above. */
+static void put_xdp_redirect_drop(void)
+{
+	xdp_redirected(XDP_DROP);
+}
+
+/* XDP_REDIRECT to another veth, which receives. On stock: fails as above. */
+static void put_xdp_redirect_pass(void)
+{
+	xdp_redirected(XDP_PASS);
+}
+
+/* ----- recycling ----- */
+
+/*
+ * 32 MiB, mapped and given back in batches that the ring has room for: at least
+ * 99.9 % of the pages are recycled, and after the first batch the pool needs no
+ * new ones.
+ *
+ * On stock: fails, none is recycled (released-refcnt).
+ */
+static void recycle_share(void)
+{
+	const unsigned int batches = 32, batch = PAGES;
+	struct nm_pool first, pool;
+	uint64_t mapped = 0;
+	unsigned int i;
+
+	open_stream(NM_RING, batch);
+	for (i = 0; i < batches; i++) {
+		rx.used = 0;
+		receive_mapped(batch);
+		nm_rx_verify(&rx);
+		mapped += batch;
+		nm_check(!madvise(rx.area, batch * NM_PAGE, MADV_DONTNEED),
+			 "madvise");
+		nm_rx_forget(&rx, 0, batch);
+		nm_until(pool_now().ring - before.ring >= mapped, 100);
+		if (!i)
+			first = pool_now();
+	}
+
+	pool = pool_now();
+	ksft_print_msg("%llu mapped: %llu recycled, %llu full, %llu left, %llu new\n",
+		       (unsigned long long)mapped,
+		       (unsigned long long)(pool.ring - before.ring),
+		       (unsigned long long)(pool.ring_full - before.ring_full),
+		       (unsigned long long)(pool.released - before.released),
+		       (unsigned long long)(pool.slow - first.slow));
+	nm_check(pool.ring - before.ring >= mapped - mapped / 1000,
+		 "less than 99.9 %% recycled");
+	nm_check(pool.slow - first.slow <= mapped / 1000,
+		 "the pool went on to allocate pages");
+}
+
+/*
+ * More pages come home at once than the ring has room for: it is filled, the
+ * rest go to the buddy allocator, and are counted apart (recycle-ring-full).
+ *
+ * On stock: fails, none is recycled.
+ */
+static void ring_full(void)
+{
+	const unsigned int ring = 256, pages = 1024;
+	struct lent_count count;
+	struct nm_pool pool;
+
+	open_stream(ring, pages);
+	map_pages(pages);
+	before = pool_now();
+	trace_lent();
+	nm_rx_unmap(&rx, 0, pages);
+	nm_check(nm_until(!nm_lent(), NM_TIMEOUT_MS), "pages do not return");
+
+	pool = pool_now();
+	count = count_events();
+	ksft_print_msg("counted: %llu recycled, %llu without room\n",
+		       (unsigned long long)(pool.ring - before.ring),
+		       (unsigned long long)(pool.ring_full - before.ring_full));
+	nm_check_eq(pool.ring - before.ring, ring, "pages recycled");
+	nm_check_eq(pool.released, before.released, "pages that left");
+	/*
+	 * All that it owns now is in its ring or, left from before, its cache
+	 */
+	nm_check(pool.inflight <= ring + 128, "pool still owns %llu pages",
+		 (unsigned long long)pool.inflight);
+	nm_check_eq(pool.ring_full - before.ring_full, pages - ring,
+		    "pages without room");
+	nm_check_eq(count.recyclable, pages, "recyclable pages");
+	nm_check_eq(count.freed, 0, "other pages");
+}
+
+/*
+ * A page that is mapped is nobody else's: while 256 pages are kept, 16 MiB more
+ * go through the pool, none of them in one of the pages kept, and not a byte of
+ * these changes.
+ *
+ * On stock: passes.
+ */
+static void integrity(void)
+{
+	const unsigned int batches = 16, batch = PAGES;
+	static uint64_t pfn[PAGES];
+	unsigned int i, j, k;
+
+	open_stream(NM_RING, PAGES + batch);
+	receive_mapped(PAGES);
+	for (i = 0; i < PAGES; i++)
+		pfn[i] = nm_pfn(rx.area + i * NM_PAGE);
+
+	for (i = 0; i < batches; i++) {
+		rx.used = PAGES;
+		receive_mapped(batch);
+		nm_rx_verify(&rx);
+		for (j = 0; j < batch; j += 16) {
+			uint64_t new = nm_pfn(rx.area + (PAGES + j) * NM_PAGE);
+
+			for (k = 0; k < PAGES; k++)
+				nm_check(new != pfn[k], "page used twice");
+		}
+		nm_check(!madvise(rx.area + PAGES * NM_PAGE, batch * NM_PAGE,
+				  MADV_DONTNEED), "madvise");
+		nm_rx_forget(&rx, PAGES, batch);
+	}
+	nm_rx_verify(&rx);
+	nm_rx_exit(&rx);
+}
+
+/* ----- the end of a pool ----- */
+
+/* Everything lent by pool @id, which is no more, comes home at last */
+static void check_pool_gone(uint32_t id)
+{
+	nm_check(nm_until(!nm_pool_exists(id), NM_TIMEOUT_MS),
+		 "page_pool %u outlives its pages", id);
+}
+
+/* Receive and map pages once more, by a new connection */
+static void receive_again(void)
+{
+	nm_conn_open(&conn, -1, pair.ns_tx, NM_ADDR_RX);
+	nm_rx_init(&rx, nm_conn_accept(&conn), ~SEED, PAGES);
+	receive_mapped(PAGES);
+	nm_rx_verify(&rx);
+	nm_rx_exit(&rx);
+}
+
+static void map_quietly(void)
+{
+	open_stream(NM_RING, PAGES);
+	receive_mapped(PAGES);
+}
+
+/*
+ * The device goes down, and its pools with it, while pages are mapped: they
+ * keep their bytes, munmap() frees them, and the pool goes. Up again, it works.
+ *
+ * On stock: passes.
+ */
+static void pool_down(void)
+{
+	map_quietly();
+	nm_link_set(pair.rx_name, false);
+	nm_rx_verify(&rx);
+	nm_rx_unmap(&rx, 0, PAGES / 2);
+	nm_rx_verify(&rx);
+
+	nm_link_set(pair.rx_name, true);
+	nm_rx_verify(&rx);
+	nm_rx_unmap(&rx, PAGES / 2, PAGES / 2);
+	check_pool_gone(before.id);
+	receive_again();
+}
+
+/* The same, the device being removed. On stock: passes. */
+static void pool_removed(void)
+{
+	map_quietly();
+	nm_pair_delete();
+	nm_rx_verify(&rx);
+	nm_rx_unmap(&rx, 0, 1);
+	nm_rx_verify(&rx);
+	nm_rx_exit(&rx);
+	check_pool_gone(before.id);
+}
+
+/* The same, the queue being restarted with a new pool. On stock: passes. */
+static void pool_replaced(void)
+{
+	int ret;
+
+	map_quietly();
+	ret = nm_write("/sys/kernel/debug/netdevsim/netdevsim7311/ports/0/queue_reset",
+		       "0 0");
+	errno = -ret;
+	nm_check(!ret, "queue_reset");
+	nm_check(pool_now().id != before.id, "still the same pool");
+	nm_rx_verify(&rx);
+
+	rx.used = 0;
+	receive_mapped(PAGES);
+	nm_rx_verify(&rx);
+	check_pool_gone(before.id);
+	nm_rx_exit(&rx);
+}
+
+/*
+ * The device is removed while a pipe, a read pin and a mapping have pages, and
+ * the process is killed.
+ *
+ * On stock: passes.
+ */
+static void hold_all(void *arg)
+{
+	struct nm_sync *sync = arg;
+	int fd[2];
+
+	nm_pipe(fd, PAGES);
+	nm_vmsplice(fd[1], rx.area, PAGES);
+	nm_pin(rx.area, PAGES / 2);
+	nm_tell(sync, 1);
+	for (;;)
+		pause();
+}
+
+static void pool_removed_killed(void)
+{
+	struct nm_sync sync;
+	pid_t pid;
+
+	map_quietly();
+	nm_sync_init(&sync);
+	pid = nm_fork(hold_all, &sync);
+	nm_await(&sync, 0);
+	nm_rx_exit(&rx);
+	nm_pair_delete();
+	nm_kill(pid);
+	check_pool_gone(before.id);
+}
+
+/* ----- bad memory ----- */
+
+#define KPF_HWPOISON_BIT	19
+
+struct poison {
+	uint64_t pfn;
+	unsigned int recyclable;
+	unsigned int returned;
+};
+
+static void poison_event(const struct nm_event *ev, void *arg)
+{
+	struct poison *poison = arg;
+
+	if (!nm_event_is(ev, "page_pool_return") ||
+	    nm_event_u64(ev, "pfn", 0) != poison->pfn)
+		return;
+	poison->returned++;
+	poison->recyclable += nm_event_u64(ev, "recyclable", 0);
+}
+
+/* The kernel may answer by SIGBUS */
+static void poison_page(void *arg)
+{
+	madvise(rx.area + 5 * NM_PAGE, NM_PAGE, MADV_HWPOISON);
+}
+
+/*
+ * A lent page turns out bad: it comes home, but is not recycled, and no data
+ * arrive in it any more.
+ *
+ * On stock: fails, the pages left their pool.
+ */
+static void hwpoison(void)
+{
+	struct poison poison = {};
+	unsigned int i, j;
+
+	open_mapped(PAGES);
+	poison.pfn = nm_pfn(rx.area + 5 * NM_PAGE);
+	/* Cannot be isolated; must be refused, not migrated under the pool */
+	if (madvise(rx.area, NM_PAGE, MADV_SOFT_OFFLINE) == 0)
+		nm_fail("soft offline of a lent page");
+	if (errno == EINVAL)
+		nm_skip("no MADV_SOFT_OFFLINE (CONFIG_MEMORY_FAILURE)");
+	nm_rx_verify(&rx);
+
+	nm_trace_event("page_pool:page_pool_return");
+	nm_trace_start();
+	nm_check(waitpid(nm_fork(poison_page, NULL), NULL, 0) > 0, "waitpid");
+	nm_check(nm_kpageflags(poison.pfn) >> KPF_HWPOISON_BIT & 1,
+		 "MADV_HWPOISON did not mark the page");
+
+	nm_rx_unmap(&rx, 0, PAGES);
+	nm_check(nm_until(!nm_lent(), NM_TIMEOUT_MS), "pages do not return");
+	nm_trace_walk(poison_event, &poison);
+	nm_check_eq(poison.recyclable, 0, "bad pages recyclable");
+	nm_check_eq(poison.returned, 1, "bad pages returned");
+
+	nm_rx_init(&rx, dup(rx.fd), SEED, PAGES);
+	rx.off = PAGES * NM_PAGE;
+	for (i = 0; i < 8; i++) {
+		rx.used = 0;
+		receive_mapped(PAGES);
+		for (j = 0; j < PAGES; j++)
+			nm_check(nm_pfn(rx.area + j * NM_PAGE) != poison.pfn,
+				 "data in a bad page");
+	}
+	nm_rx_exit(&rx);
+}
+
+static const struct nm_test tests[] = {
+	NM_TEST(put_munmap),
+	NM_TEST(put_madvise),
+	NM_TEST(put_map_fixed),
+	NM_TEST(put_mremap),
+	NM_TEST(put_receive_again),
+	NM_TEST(put_exit),
+	NM_TEST(put_kill),
+	NM_TEST(put_execve),
+	NM_TEST(put_pipe),
+	NM_TEST(put_splice),
+	NM_TEST(put_pin),
+	NM_TEST(put_skb),
+	NM_TEST(put_tls),
+	NM_TEST(put_forward),
+	NM_TEST(put_forward_segment),
+	NM_TEST(put_clone),
+	NM_TEST(put_clone_first),
+	NM_TEST(put_odirect),
+	NM_TEST(put_xdp_tx_drop),
+	NM_TEST(put_xdp_tx_pass),
+	NM_TEST(put_xdp_redirect_drop),
+	NM_TEST(put_xdp_redirect_pass),
+	NM_TEST(recycle_share),
+	NM_TEST(ring_full),
+	NM_TEST(integrity),
+	NM_TEST(pool_down),
+	NM_TEST(pool_removed),
+	NM_TEST(pool_replaced),
+	NM_TEST(pool_removed_killed),
+	NM_TEST(hwpoison),
+};
+
+static bool veth_gone(void)
+{
+	/* if_nametoindex() would have the kernel look for a module */
+	return access("/sys/class/net/nmv0", F_OK) &&
+	       access("/sys/class/net/nmv3", F_OK);
+}
+
+/* The netns of a test goes away in the background, and takes the peers along */
+static int after_test(const char *name)
+{
+	return nm_until(veth_gone(), NM_TIMEOUT_MS) ? KSFT_PASS : KSFT_FAIL;
+}
+
+int main(int argc, char **argv)
+{
+	const struct nm_suite suite = {
+		.after = after_test,
+		.tests = tests,
+		.nr = ARRAY_SIZE(tests),
+	};
+
+	return nm_run(argc, argv, &suite);
+}
