@@ -6,8 +6,8 @@
 
 nkernels = words(kernels)
 file(k, a) = sprintf("%s/%s/%s.dat", dir, word(kernels, k), word("keep unmap", a))
-is_stock(k) = word(kernels, k) ne "patched"
-kernel_title(k) = is_stock(k) ? "stock 7.3" : "patched"
+is_stock(k) = word(kernels, k)[1:5] eq "stock"
+kernel_title(k) = is_stock(k) ? "stock 7.3" : word(kernels, k)
 act_title(a) = a == 1 ? "1: keep all that was mapped" : \
 	sprintf("2: unmap each %d pages (%g MiB)", batch, batch / 256.0)
 max(x, y) = x > y ? x : y
