@@ -121,11 +121,14 @@ static unsigned int netmem_fit(struct mem_cgroup *memcg, unsigned int nr_pages,
 	if (room >= nr_pages + reserve)
 		return nr_pages;
 
+	/* What other CPUs have charged ahead is room, too, a moment later */
+	drain_all_stock(tightest);
 	cache = netmem_cache(tightest);
 	if (cache && room < nr_pages) {
 		netmem_reclaim(tightest, nr_pages);
-		room = netmem_room(memcg, &tightest);
+		cache = netmem_cache(tightest);
 	}
+	room = netmem_room(memcg, &tightest);
 
 	reserve -= min(reserve, cache);
 	return min(nr_pages, room - min(room, reserve));

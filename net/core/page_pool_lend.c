@@ -25,7 +25,7 @@
  * Pages whose last reference went where the pool's locks, which are of softirq
  * level, cannot be taken: in hardirq or with interrupts disabled.
  * @list: llist of pages, by their _pp_mapping_pad
- * @work: puts them from softirq of the same CPU
+ * @work: puts them from softirq, of the same CPU unless that goes offline
  */
 struct page_pool_deferred {
 	struct llist_head list;
@@ -83,8 +83,11 @@ bool page_pool_lend(struct page_pool *pool, netmem_ref netmem)
 		return false;
 
 	folio = page_folio(netmem_to_page(netmem));
-	if (folio_ref_count(folio) == 1) {
-		/* Exclusive: whoever had it charged does not hold it any more */
+	if (atomic_read_acquire(&folio->_refcount) == 1) {
+		/*
+		 * Exclusive: whoever had it charged does not hold it any more.
+		 * Acquire, to see what they did before they dropped it.
+		 */
 		if (netmem_page_is_charged(&folio->page))
 			page_pool_uncharge(&folio->page);
 		return false;

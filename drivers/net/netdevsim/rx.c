@@ -165,7 +165,7 @@ struct sk_buff *nsim_rx_dequeue(struct nsim_rq *rq)
  */
 static phys_addr_t nsim_rx_phys(const struct page_pool *pool, netmem_ref netmem)
 {
-	if (!pool->dma_map)
+	if (!pool->dma_map || IS_ENABLED(CONFIG_ARCH_HAS_PHYS_TO_DMA))
 		return page_to_phys(netmem_to_page(netmem));
 
 	return dma_to_phys(pool->p.dev, page_pool_get_dma_addr_netmem(netmem));
