@@ -48,7 +48,7 @@ static int status_fd = -1;
 static int kmsg_fd = -1;
 static int nr_report_lines;
 
-static void write_all(int fd, const char *buf, size_t len)
+static bool write_all(int fd, const char *buf, size_t len)
 {
 	while (len) {
 		ssize_t n = write(fd, buf, len);
@@ -56,10 +56,11 @@ static void write_all(int fd, const char *buf, size_t len)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return;
+			return false;
 		buf += n;
 		len -= n;
 	}
+	return true;
 }
 
 static void status(const char *fmt, ...)
@@ -118,14 +119,16 @@ static char *read_file(const char *path)
 	return buf;
 }
 
-static void write_file(const char *path, const char *text)
+static bool write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok;
 
 	if (fd < 0)
-		return;
-	write_all(fd, text, strlen(text));
+		return false;
+	ok = write_all(fd, text, strlen(text));
 	close(fd);
+	return ok;
 }
 
 static void do_mount(const char *dev, const char *dir, const char *type,
@@ -331,10 +334,10 @@ static void check_kmemleak(void)
 	static const char path[] = "/sys/kernel/debug/kmemleak";
 	char *leaks, *line, *next;
 
-	if (access(path, W_OK))
+	/* Not there, or not on */
+	if (!write_file(path, "scan"))
 		return;
 	/* An object is a suspect when it is 5 s old and two scans agree. */
-	write_file(path, "scan");
 	sleep(6);
 	write_file(path, "scan");
 	leaks = read_file(path);
