@@ -150,6 +150,27 @@ static unsigned int netmem_try_charge(struct mem_cgroup *memcg,
 	return nr_pages;
 }
 
+/**
+ * mem_cgroup_netmem_room - how much could be charged to current's mm
+ *
+ * Context: Process context.
+ * Return: pages that __mem_cgroup_charge_netmem() would charge at most, page
+ * cache that would have to go for them included; ULONG_MAX without a limit.
+ */
+unsigned long mem_cgroup_netmem_room(void)
+{
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(current->mm);
+	struct mem_cgroup *tightest = NULL;
+	unsigned long room;
+
+	room = netmem_room(memcg, &tightest);
+	if (tightest)
+		room += netmem_cache(tightest);
+	css_put(&memcg->css);
+
+	return room;
+}
+
 static void netmem_mod_state(struct mem_cgroup *memcg, int nr_pages)
 {
 	mod_memcg_state(memcg, MEMCG_NETMEM, nr_pages);

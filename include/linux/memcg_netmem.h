@@ -37,6 +37,7 @@ unsigned int __mem_cgroup_charge_netmem(struct page **pages,
 void __mem_cgroup_uncharge_netmem(struct page *page,
 				  struct netmem_uncharge *batch);
 void __mem_cgroup_uncharge_netmem_flush(struct netmem_uncharge *batch);
+unsigned long mem_cgroup_netmem_room(void);
 u64 mem_cgroup_netmem_id(struct page *page);
 
 static inline unsigned int mem_cgroup_charge_netmem(struct page **pages,
@@ -77,6 +78,11 @@ static inline void mem_cgroup_uncharge_netmem(struct page *page,
 static inline void
 mem_cgroup_uncharge_netmem_flush(struct netmem_uncharge *batch)
 {
+}
+
+static inline unsigned long mem_cgroup_netmem_room(void)
+{
+	return 0;
 }
 
 static inline u64 mem_cgroup_netmem_id(struct page *page)

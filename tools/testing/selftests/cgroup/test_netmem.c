@@ -317,11 +317,14 @@ static void counters_at_every_step(void)
 /* ----- limits ----- */
 
 static uint64_t stream_bytes;
+static bool tune_rcvbuf;
 
 /* Keeps what it can of stream_bytes, and says how much that was */
 static void keep_fn(void)
 {
 	accept_stream(stream_bytes / NM_PAGE);
+	if (tune_rcvbuf)
+		nm_tune_rcvbuf(rx.fd);
 	nm_rx_keep(&rx, stream_bytes);
 	nm_rx_verify(&rx);
 	nm_check_eq(rx.off, stream_bytes, "bytes received");
@@ -408,6 +411,31 @@ static void limit_copybuf(void)
 	open_stream();
 	send_pages(stream_bytes / NM_PAGE);
 	run_in(cg, limit_copybuf_fn);
+}
+
+static void limit_rcvbuf_fn(void)
+{
+	tune_rcvbuf = true;
+	limit_fn();
+	nm_check(rx.mapped >= MB(12ULL), "only %llu bytes mapped",
+		 (unsigned long long)rx.mapped);
+}
+
+/*
+ * The same on a path so long that TCP tunes the receive buffer to a large part of
+ * the limit: it does not take what could be mapped.
+ *
+ * On stock: fails, all is mapped.
+ */
+static void limit_rcvbuf(void)
+{
+	create_cgroup();
+	set_limit(cg, "memory.max", MB(16L));
+	stream_bytes = MB(48ULL);
+	open_stream();
+	nm_pair_delay(&pair, 20);
+	send_pages(stream_bytes / NM_PAGE);
+	run_in(cg, limit_rcvbuf_fn);
 }
 
 /* Memory of the process itself, and that it really has it */
@@ -1675,6 +1703,7 @@ static const struct nm_test tests[] = {
 	NM_TEST(counters_at_every_step),
 	NM_TEST(limit_max),
 	NM_TEST(limit_copybuf),
+	NM_TEST(limit_rcvbuf),
 	NM_TEST(use_at_limit),
 	NM_TEST(limit_parent),
 	NM_TEST(limit_siblings),

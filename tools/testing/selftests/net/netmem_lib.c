@@ -567,17 +567,16 @@ static void nsim_up(const char *name, const char *addr)
 
 static void nsim_create_tx(void *arg)
 {
-	unsigned int *ifindex = arg;
+	struct nm_pair *pair = arg;
 	char name[IFNAMSIZ];
 
 	nsim_create(NSIM_ID_TX, name);
 	nsim_up(name, NM_ADDR_TX);
-	*ifindex = if_nametoindex(name);
+	pair->tx_ifindex = if_nametoindex(name);
 }
 
 void nm_pair_create(struct nm_pair *pair, unsigned int ring)
 {
-	unsigned int tx_ifindex;
 	char text[64];
 
 	nm_pair_delete();
@@ -590,10 +589,10 @@ void nm_pair_create(struct nm_pair *pair, unsigned int ring)
 	pair->rx_ifindex = if_nametoindex(pair->rx_name);
 	nm_rings_set(pair->rx_name, ring);
 	nsim_up(pair->rx_name, NM_ADDR_RX);
-	nm_in_ns(pair->ns_tx, nsim_create_tx, &tx_ifindex);
+	nm_in_ns(pair->ns_tx, nsim_create_tx, pair);
 
 	snprintf(text, sizeof(text), "%d:%u %d:%u", pair->ns_rx,
-		 pair->rx_ifindex, pair->ns_tx, tx_ifindex);
+		 pair->rx_ifindex, pair->ns_tx, pair->tx_ifindex);
 	nsim_ctl("link_device", text);
 }
 
@@ -605,6 +604,31 @@ void nm_pair_delete(void)
 	nm_write(NSIM_BUS "/del_device", text);
 	snprintf(text, sizeof(text), "%d", NSIM_ID_TX);
 	nm_write(NSIM_BUS "/del_device", text);
+}
+
+struct delay {
+	struct nm_pair *pair;
+	unsigned int ms;
+};
+
+static void delay_tx(void *arg)
+{
+	const struct delay *delay = arg;
+	char name[IFNAMSIZ] = "", command[96];
+
+	if_indextoname(delay->pair->tx_ifindex, name);
+	snprintf(command, sizeof(command),
+		 "tc qdisc add dev %s root netem limit 100000 delay %ums",
+		 name, delay->ms);
+	if (system(command))
+		nm_skip("no tc(8), or no netem (CONFIG_NET_SCH_NETEM)");
+}
+
+void nm_pair_delay(struct nm_pair *pair, unsigned int ms)
+{
+	struct delay delay = { .pair = pair, .ms = ms };
+
+	nm_in_ns(pair->ns_tx, delay_tx, &delay);
 }
 
 static void link_ioctl(const char *name, struct ifreq *ifr, unsigned long req,
@@ -721,6 +745,14 @@ void nm_set_rcvbuf(int fd, int bytes)
 {
 	nm_check(!setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes,
 			     sizeof(bytes)), "SO_RCVBUFFORCE");
+}
+
+void nm_tune_rcvbuf(int fd)
+{
+	int lock = 0;
+
+	nm_check(!setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &lock, sizeof(lock)),
+		 "SO_BUF_LOCK");
 }
 
 static uint64_t stream_word(uint64_t index, uint64_t seed)
@@ -886,7 +918,8 @@ size_t nm_rx_step(struct nm_rx *rx, size_t index, size_t pages)
 		.length = pages * NM_PAGE,
 		.flags = rx->flags,
 		.copybuf_address = (uintptr_t)copybuf,
-		.copybuf_len = rx->copybuf ? sizeof(copybuf) : 0,
+		/* A call that finds no more than this waiting maps nothing */
+		.copybuf_len = rx->copybuf ? NM_PAGE : 0,
 	};
 	socklen_t len = sizeof(zc);
 

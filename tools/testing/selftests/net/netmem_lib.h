@@ -130,6 +130,7 @@ struct nm_pair {
 	int ns_tx;
 	char rx_name[16];
 	unsigned int rx_ifindex;
+	unsigned int tx_ifindex;
 	unsigned int ring;
 };
 
@@ -137,6 +138,8 @@ struct nm_pair {
 
 void nm_pair_create(struct nm_pair *pair, unsigned int ring);
 void nm_pair_delete(void);
+/* Makes the way from the sender to the receiver @ms long, or skips the test */
+void nm_pair_delay(struct nm_pair *pair, unsigned int ms);
 /* Runs @fn in the netns of @nsfd, -1 for that of the caller */
 void nm_in_ns(int nsfd, void (*fn)(void *arg), void *arg);
 /* A new netns; whole pages go through its loopback, too */
@@ -167,6 +170,8 @@ void nm_conn_open(struct nm_conn *conn, int ns_rx, int ns_tx, const char *addr);
 int nm_conn_accept(const struct nm_conn *conn);
 /* NM_RCVBUF if not called. The kernel doubles it. */
 void nm_set_rcvbuf(int fd, int bytes);
+/* Leaves it to the kernel again */
+void nm_tune_rcvbuf(int fd);
 
 /* The bytes of a stream follow from their offset and the seed of the stream */
 void nm_fill(void *buf, uint64_t off, size_t len, uint64_t seed);
