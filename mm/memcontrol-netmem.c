@@ -2,10 +2,10 @@
 /*
  * Memory cgroup accounting of received network data that user space keeps.
  *
- * A page of a page_pool is charged one by one when it is about to be mapped,
- * and uncharged by the pool once its last reference is gone. In between it
- * holds the obj_cgroup of its node, as an LRU folio does: a removed cgroup is
- * reparented, not pinned.
+ * A page of a page_pool is charged one by one when it is about to be mapped or
+ * put into a pipe, and uncharged by the pool once its last reference is gone. In
+ * between it holds the obj_cgroup of its node, as an LRU folio does: a removed
+ * cgroup is reparented, not pinned.
  *
  * Who charges holds a reference to the page, so that the page can neither leave
  * its pool nor be recycled meanwhile. Who uncharges owns the page alone.
@@ -25,9 +25,9 @@
 #include <trace/events/netmem.h>
 
 /*
- * Mapping received data is a choice, and mapped pages cannot be reclaimed: what
- * is left below @max must do for the memory that has no choice, or the next
- * send() of the one who maps meets the OOM killer.
+ * To keep received pages is a choice, and they cannot be reclaimed: what is left
+ * below @max must do for the memory that has no choice, or the next send() of the
+ * one who keeps them meets the OOM killer.
  */
 static unsigned long netmem_headroom(unsigned long max)
 {
@@ -182,10 +182,8 @@ static void netmem_mod_state(struct mem_cgroup *memcg, int nr_pages)
  * A page that is mapped without a charge remains so: NR_FILE_MAPPED went to no
  * cgroup when it was mapped, and must come from none when it is unmapped.
  */
-static bool netmem_is_chargeable(struct page *page)
+static bool netmem_is_chargeable(struct folio *folio)
 {
-	struct folio *folio = page_folio(page);
-
 	return folio_is_netmem(folio) && !READ_ONCE(folio->memcg_data) &&
 	       !folio_mapped(folio);
 }
@@ -196,9 +194,9 @@ static bool netmem_is_chargeable(struct page *page)
  * PP_MAGIC_CHARGED is seen by whoever drops the last reference after the one of
  * the caller, see page_pool_unref_netmem().
  */
-static bool netmem_claim(struct page *page, struct obj_cgroup *objcg)
+static bool netmem_claim(struct folio *folio, struct obj_cgroup *objcg)
 {
-	struct folio *folio = page_folio(page);
+	struct page *page = &folio->page;
 
 	if (cmpxchg(&folio->memcg_data, 0, (unsigned long)objcg))
 		return false;
@@ -224,19 +222,22 @@ static unsigned int netmem_commit(struct mem_cgroup *memcg, struct page **pages,
 	int nid = NUMA_NO_NODE;
 
 	for (i = 0; i < nr_pages; i++) {
-		if (!netmem_is_chargeable(pages[i]))
+		struct folio *folio = page_folio(pages[i]);
+
+		if (!netmem_is_chargeable(folio))
 			continue;
-		if (!left)
+		if (left < folio_nr_pages(folio))
 			break;
-		if (page_to_nid(pages[i]) != nid) {
+		if (folio_nid(folio) != nid) {
 			obj_cgroup_put(objcg);
-			nid = page_to_nid(pages[i]);
+			nid = folio_nid(folio);
 			objcg = get_obj_cgroup_from_memcg(memcg, nid);
 		}
 		/* All cgroups up to the root went away: nobody to pay */
 		if (obj_cgroup_is_root(objcg) && !mem_cgroup_is_root(memcg))
 			continue;
-		left -= netmem_claim(pages[i], objcg);
+		if (netmem_claim(folio, objcg))
+			left -= folio_nr_pages(folio);
 	}
 
 	obj_cgroup_put(objcg);
@@ -245,9 +246,26 @@ static unsigned int netmem_commit(struct mem_cgroup *memcg, struct page **pages,
 	return i;
 }
 
+/* A folio may come more than once: its fragments are next to each other. */
+static unsigned int netmem_wanted(struct page **pages, unsigned int nr_pages)
+{
+	struct folio *folio, *last = NULL;
+	unsigned int i, wanted = 0;
+
+	for (i = 0; i < nr_pages; i++) {
+		folio = page_folio(pages[i]);
+		if (folio != last && netmem_is_chargeable(folio))
+			wanted += folio_nr_pages(folio);
+		last = folio;
+	}
+
+	return wanted;
+}
+
 /**
- * __mem_cgroup_charge_netmem - charge pages that are about to be mapped
- * @pages: order-0 pages, on each of which the caller holds a reference
+ * __mem_cgroup_charge_netmem - charge pages that are about to leave the stack
+ * @pages: pages, on each of which the caller holds a reference. Of a larger
+ *	folio all is charged.
  * @nr_pages: number of @pages
  * @reserve: pages that are soon to be charged by force, and must find room
  *
@@ -256,27 +274,26 @@ static unsigned int netmem_commit(struct mem_cgroup *memcg, struct page **pages,
  * of a limit. Pages that are charged already, that are mapped without a charge
  * and that belong to no page_pool, or to one that does not lend, stay as they
  * are. A charge ends when the last reference to its page is gone, whether the
- * page gets mapped or not.
+ * page leaves the stack after all or not.
  *
  * Context: Process context. May sleep, and reclaim from the cgroup.
- * Return: how many of @pages, from the first on, may be mapped.
+ * Return: how many of @pages, from the first on, may leave the stack.
  */
 unsigned int __mem_cgroup_charge_netmem(struct page **pages,
 					unsigned int nr_pages,
 					unsigned long reserve)
 {
-	unsigned int i, nr_charged, committed, nr_mappable, wanted = 0;
+	unsigned int nr_charged, committed, nr_paid, wanted;
 	struct mem_cgroup *memcg;
 
-	for (i = 0; i < nr_pages; i++)
-		wanted += netmem_is_chargeable(pages[i]);
+	wanted = netmem_wanted(pages, nr_pages);
 	if (!wanted)
 		return nr_pages;
 
 	memcg = get_mem_cgroup_from_mm(current->mm);
 	nr_charged = netmem_try_charge(memcg, wanted, reserve);
 	committed = nr_charged;
-	nr_mappable = netmem_commit(memcg, pages, nr_pages, &committed);
+	nr_paid = netmem_commit(memcg, pages, nr_pages, &committed);
 
 	if (committed)
 		netmem_mod_state(memcg, committed);
@@ -285,7 +302,7 @@ unsigned int __mem_cgroup_charge_netmem(struct page **pages,
 		memcg_uncharge(memcg, nr_charged - committed);
 	css_put(&memcg->css);
 
-	return nr_mappable;
+	return nr_paid;
 }
 
 /**

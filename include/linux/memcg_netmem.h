@@ -4,7 +4,7 @@
 
 /*
  * Pages of a page_pool that a memory cgroup holds: charged before they are
- * mapped, uncharged when their last reference is gone.
+ * mapped or spliced, uncharged when their last reference is gone.
  */
 
 #include <linux/memcontrol.h>

@@ -12,6 +12,7 @@
 #include <linux/page-flags.h>
 #include <linux/percpu.h>
 #include <linux/ratelimit.h>
+#include <linux/rcupdate.h>
 #include <linux/workqueue.h>
 
 #include <net/page_pool/lend.h>
@@ -20,6 +21,7 @@
 #include <trace/events/page_pool.h>
 
 #include "page_pool_priv.h"
+#include "page_pool_stub.h"
 
 /*
  * Pages whose last reference went where the pool's locks, which are of softirq
@@ -72,11 +74,12 @@ static void page_pool_uncharge(struct page *page)
  * of a user who unmapped the page before the stack was done with it.
  *
  * Context: Process or softirq context.
- * Return: true if @netmem was lent and may be gone already. Otherwise it is
- * still the caller's, and not charged.
+ * Return: true if @netmem was lent. It may be gone already, and so may @pool be
+ * if it was shut down. Otherwise it is still the caller's, and not charged.
  */
 bool page_pool_lend(struct page_pool *pool, netmem_ref netmem)
 {
+	struct page_pool_stub *stub = pool->stub;
 	struct folio *folio;
 
 	if (netmem_is_net_iov(netmem))
@@ -93,19 +96,27 @@ bool page_pool_lend(struct page_pool *pool, netmem_ref netmem)
 		return false;
 	}
 
-	/* Such pages are never charged */
-	if (!folio_test_network(folio))
+	/* See PP_FLAG_NO_LEND. Such pages are never charged. */
+	if (!stub)
 		return false;
 
 	trace_page_pool_lend(pool, &folio->page);
 	/* Bounce buffers are few, and others need them meanwhile */
 	if (unlikely(pool->dma_bounce))
 		__page_pool_unmap_netmem_dma(pool, netmem);
+
+	atomic_inc(&stub->nr_refs);
+	WRITE_ONCE(netmem_to_nmdesc(netmem)->pp, stub_to_pp(stub));
 	/*
 	 * Ordered before the put by its full barrier. page_pool_take_home()
 	 * reads it after the put, this or another, that made the refcount zero.
 	 */
 	atomic_long_set(netmem_get_pp_ref_count_ref(netmem), 0);
+	/*
+	 * Not inflight any more, so the pool may be gone from here on. Release,
+	 * for page_pool_page_id() not to find it on the page then.
+	 */
+	atomic_fetch_inc_release(&pool->pages_state_release_cnt);
 	folio_put(folio);
 
 	return true;
@@ -147,62 +158,126 @@ static bool page_pool_may_recycle(const struct page_pool *pool,
 }
 
 /*
- * From "last put" to "cached", the state in which the pool's own functions take
- * a page. Returns false if the page went elsewhere.
+ * Pages of one pool on their way home.
+ * @stub: what they know of the pool
+ * @pool: the pool, NULL if they go to the page allocator instead
+ * @nr_pages: pages gathered since the last flush
+ * @nr_recyclable: number of @recyclable
+ * @recyclable: of these, the pages to put into the ring
+ * @uncharge: their charges, whatever the pool
  */
-static bool page_pool_take_home(struct page *page,
-				struct netmem_uncharge *batch)
+struct page_pool_homecoming {
+	struct page_pool_stub *stub;
+	struct page_pool *pool;
+	unsigned int nr_pages;
+	unsigned int nr_recyclable;
+	netmem_ref recyclable[XDP_BULK_QUEUE_SIZE];
+	struct netmem_uncharge uncharge;
+};
+
+/* The references to the stub go last: they say that the pool is in use. */
+static void page_pool_flush_home(struct page_pool_homecoming *home)
+{
+	if (!home->nr_pages)
+		return;
+
+	if (home->pool) {
+		atomic_sub(home->nr_pages,
+			   &home->pool->pages_state_release_cnt);
+		page_pool_put_netmem_bulk(home->recyclable,
+					  home->nr_recyclable);
+	}
+	page_pool_stub_put(home->stub, home->nr_pages);
+	home->nr_pages = 0;
+	home->nr_recyclable = 0;
+}
+
+static void page_pool_begin_home(struct page_pool_homecoming *home,
+				 struct page_pool_stub *stub)
+{
+	if (home->stub == stub && home->nr_recyclable < XDP_BULK_QUEUE_SIZE)
+		return;
+
+	page_pool_flush_home(home);
+	home->stub = stub;
+	home->pool = rcu_dereference(stub->pool);
+}
+
+/* The pool unmapped it when it was shut down. */
+static void page_pool_free_homeless(struct page *page)
+{
+	netmem_ref netmem = page_to_netmem(page);
+
+	if (PP_DMA_INDEX_BITS)
+		netmem_set_dma_index(netmem, 0);
+	page_pool_set_dma_addr_netmem(netmem, 0);
+	page_pool_clear_pp_info(netmem);
+	page_ref_unfreeze(page, 1);
+	put_page(page);
+}
+
+/*
+ * From "last put" to "in use", the state in which the pool's own functions take
+ * a page.
+ */
+static void page_pool_take_home(struct page_pool_homecoming *home,
+				struct page *page)
 {
 	struct netmem_desc *desc = pp_page_to_nmdesc(page);
-	struct page_pool *pool = desc->pp;
 	bool recyclable;
 
 	/* The link of netmem_gather(): a free page has no mapping */
 	desc->_pp_mapping_pad = 0;
 
 	/* Pairs with the put in page_pool_lend() */
-	if (unlikely(atomic_long_read(&desc->pp_ref_count))) {
+	if (unlikely(atomic_long_read(&desc->pp_ref_count) ||
+		     !pp_is_stub(desc->pp))) {
 		page_pool_report_leak(page);
-		return false;
+		return;
 	}
 
+	page_pool_begin_home(home, pp_to_stub(desc->pp));
+	home->nr_pages++;
+
 	/* Whether the ring has room shows only later */
-	recyclable = page_pool_may_recycle(pool, page_folio(page));
-	trace_page_pool_return(pool, page, recyclable);
-	mem_cgroup_uncharge_netmem(page, batch);
+	recyclable = home->pool &&
+		     page_pool_may_recycle(home->pool, page_folio(page));
+	trace_page_pool_return(page, recyclable);
+	mem_cgroup_uncharge_netmem(page, &home->uncharge);
 	page_pool_clear_stray_flags(page);
 
+	if (!home->pool) {
+		page_pool_free_homeless(page);
+		return;
+	}
+
+	WRITE_ONCE(desc->pp, home->pool);
 	atomic_long_set(&desc->pp_ref_count, 1);
-	set_page_count(page, 1);
+	/* Release: who takes a reference by the pfn finds the page not lent */
+	page_ref_unfreeze(page, 1);
 
-	if (!recyclable)
-		page_pool_return_netmem(pool, page_to_netmem(page));
-
-	return recyclable;
+	if (recyclable)
+		home->recyclable[home->nr_recyclable++] = page_to_netmem(page);
+	else
+		page_pool_return_netmem(home->pool, page_to_netmem(page));
 }
 
 static void page_pool_put_home(struct llist_node *node)
 {
-	netmem_ref bulk[XDP_BULK_QUEUE_SIZE];
-	struct netmem_uncharge batch = {};
-	u32 count = 0;
+	struct page_pool_homecoming home = {};
 
+	/* A pool waits for this before it goes, see page_pool_disown_lent() */
+	rcu_read_lock();
 	while (node) {
 		struct page *page = page_pool_node_page(node);
 
 		node = node->next;
-		if (!page_pool_take_home(page, &batch))
-			continue;
-
-		bulk[count++] = page_to_netmem(page);
-		if (count == ARRAY_SIZE(bulk)) {
-			page_pool_put_netmem_bulk(bulk, count);
-			count = 0;
-		}
+		page_pool_take_home(&home, page);
 	}
+	page_pool_flush_home(&home);
+	rcu_read_unlock();
 
-	page_pool_put_netmem_bulk(bulk, count);
-	mem_cgroup_uncharge_netmem_flush(&batch);
+	mem_cgroup_uncharge_netmem_flush(&home.uncharge);
 }
 
 static void page_pool_deferred_work(struct work_struct *work)

@@ -22,6 +22,9 @@
  * last put  0        0            the destructor alone
  * ========= ======== ============ ===========================================
  *
+ * A lent page does not keep its pool: it goes to the page allocator when it comes
+ * back to a pool that was destroyed.
+ *
  * A page that reaches a refcount of zero with a pp_ref_count lost a reference
  * that was the pool's. That is reported, and the page leaks.
  */

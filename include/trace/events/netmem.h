@@ -26,7 +26,7 @@ DECLARE_EVENT_CLASS(netmem_page,
 
 	TP_fast_assign(
 		__entry->cgroup		= mem_cgroup_netmem_id(page);
-		__entry->pool_id	= page->pp->user.id;
+		__entry->pool_id	= page_pool_page_id(page);
 		__entry->count		= compound_nr(page);
 		__entry->pfn		= page_to_pfn(page);
 	),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Received data that a process maps with TCP_ZEROCOPY_RECEIVE are charged to
- * its memory cgroup before they are mapped, page by page, until the last
- * reference to the page is dropped.
+ * Received data that a process maps with TCP_ZEROCOPY_RECEIVE, or splices into
+ * pipes, are charged to its memory cgroup before that, page by page, until the
+ * last reference to the page is dropped.
  *
  * On stock 7.3 nothing is charged: what a cgroup holds that way is not limited
  * and not counted.
@@ -645,6 +645,177 @@ static void limit_page_cache(void)
 	open_stream();
 	send_pages(stream_bytes / NM_PAGE);
 	run_in(cg, page_cache_fn);
+}
+
+/* ----- pipes ----- */
+
+static void splice_fn(void)
+{
+	int fd[2];
+
+	accept_stream(1);
+	nm_pipe(fd, PAGES);
+	nm_splice(rx.fd, fd[1], PAGES);
+	check_netmem(cg, BYTES);
+	/* What the socket has left is nobody's business here */
+	nm_rx_exit(&rx);
+	nm_read_verify(fd[0], PAGES / 2, 0, SEED);
+	check_netmem(cg, BYTES / 2);
+	close(fd[0]);
+	close(fd[1]);
+	check_netmem(cg, 0);
+}
+
+/*
+ * What is spliced out of a socket is charged for as long as it is in the pipe.
+ *
+ * On stock: fails, nothing is charged.
+ */
+static void splice_charged(void)
+{
+	simple_test(splice_fn);
+}
+
+static void tee_fn(void)
+{
+	int fd[2], copy[2];
+
+	accept_stream(1);
+	nm_pipe(fd, PAGES);
+	nm_pipe(copy, PAGES);
+	nm_splice(rx.fd, fd[1], PAGES);
+	nm_check_eq(tee(fd[0], copy[1], BYTES, 0), BYTES, "bytes of tee");
+	check_netmem(cg, BYTES);
+	nm_read_verify(fd[0], PAGES, 0, SEED);
+	check_netmem(cg, BYTES);
+	/* From pipe to pipe */
+	nm_splice(copy[0], fd[1], PAGES);
+	check_netmem(cg, BYTES);
+	nm_read_verify(fd[0], PAGES, 0, SEED);
+	check_netmem(cg, 0);
+	nm_rx_exit(&rx);
+}
+
+/*
+ * A second pipe adds nothing to the charge, and keeps it.
+ *
+ * On stock: fails, nothing is charged.
+ */
+static void splice_tee(void)
+{
+	simple_test(tee_fn);
+}
+
+static void splice_off_fn(void)
+{
+	int fd[2];
+
+	accept_stream(1);
+	nm_pipe(fd, PAGES);
+	nm_splice(rx.fd, fd[1], PAGES);
+	check_netmem(cg, 0);
+	nm_read_verify(fd[0], PAGES, 0, SEED);
+	nm_rx_exit(&rx);
+}
+
+/*
+ * Not charged if accounting is off.
+ *
+ * On stock: fails, memory.stat has no netmem.
+ */
+static void splice_off(void)
+{
+	nm_check(!nm_write(NM_SYSCTL_MEMCG, "0"), "sysctl");
+	simple_test(splice_off_fn);
+}
+
+#define NR_PIPES	32
+
+struct pipes {
+	int fd[NR_PIPES][2];
+	uint64_t bytes[NR_PIPES];
+	uint64_t all;
+};
+
+/* Splices until @pipes are full or splice() fails. Returns errno, 0 if full. */
+static int fill_pipes(struct pipes *pipes, int fd)
+{
+	unsigned int i;
+	ssize_t ret;
+
+	for (i = 0; i < NR_PIPES; i++) {
+		nm_pipe(pipes->fd[i], PAGES);
+		while (pipes->bytes[i] < PAGES * NM_PAGE) {
+			nm_check(nm_until(nm_readable(fd), NM_TIMEOUT_MS),
+				 "nothing more to splice");
+			ret = splice(fd, NULL, pipes->fd[i][1], NULL,
+				     PAGES * NM_PAGE, SPLICE_F_NONBLOCK);
+			if (ret < 0 && errno == EAGAIN)
+				break;
+			if (ret < 0)
+				return errno;
+			nm_check(ret, "splice: end of file");
+			pipes->bytes[i] += ret;
+			pipes->all += ret;
+		}
+	}
+
+	return 0;
+}
+
+static void verify_pipes(const struct pipes *pipes)
+{
+	uint64_t off = 0;
+	unsigned int i;
+
+	for (i = 0; i < NR_PIPES && pipes->bytes[i]; i++) {
+		nm_read_verify(pipes->fd[i][0], pipes->bytes[i] / NM_PAGE, off,
+			       SEED);
+		off += pipes->bytes[i];
+	}
+	nm_check_eq(off, pipes->all, "bytes in pipes");
+}
+
+static void splice_limit_fn(void)
+{
+	long max = cg_read_long(cg, "memory.max");
+	static struct pipes pipes;
+	int err;
+
+	accept_stream(1);
+	err = fill_pipes(&pipes, rx.fd);
+	ksft_print_msg("%llu KiB spliced\n",
+		       (unsigned long long)pipes.all >> 10);
+	nm_check(err == ENOMEM, "splice: %s", err ? strerror(err) : "no error");
+	nm_check(pipes.all >= (uint64_t)max / 2 && pipes.all <= (uint64_t)max,
+		 "%llu bytes spliced", (unsigned long long)pipes.all);
+	check_netmem(cg, pipes.all);
+	nm_check(cg_read_long(cg, "memory.peak") <= max, "memory.peak %ld",
+		 cg_read_long(cg, "memory.peak"));
+
+	/* The rest can be read */
+	rx.off = pipes.all;
+	nm_rx_keep(&rx, stream_bytes);
+	verify_pipes(&pipes);
+	check_netmem(cg, rx.mapped);
+	check_no_oom(cg);
+	nm_rx_exit(&rx);
+}
+
+/*
+ * Who splices into more and more pipes, 32 MiB in all, does not exceed
+ * memory.max = 16 MiB: splice() fails, the rest can be read, nothing is lost.
+ *
+ * On stock: fails, all is spliced.
+ */
+static void splice_limit(void)
+{
+	create_cgroup();
+	set_limit(cg, "memory.max", MB(16L));
+	stream_bytes = MB(40ULL);
+	open_stream();
+	send_pages(stream_bytes / NM_PAGE);
+	run_in(cg, splice_limit_fn);
 }
 
 /* ----- the end of a charge ----- */
@@ -1710,6 +1881,10 @@ static const struct nm_test tests[] = {
 	NM_TEST(limit_high),
 	NM_TEST(limit_parent_high),
 	NM_TEST(limit_page_cache),
+	NM_TEST(splice_charged),
+	NM_TEST(splice_tee),
+	NM_TEST(splice_off),
+	NM_TEST(splice_limit),
 	NM_TEST(uncharge_pipe),
 	NM_TEST(uncharge_pin),
 	NM_TEST(uncharge_fork),

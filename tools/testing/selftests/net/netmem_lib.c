@@ -223,14 +223,19 @@ static bool pools_gone(const struct nm_pool *before, unsigned int nr_before)
 	return true;
 }
 
-/* A pool goes away when the last of its pages has come home, not before */
+/* Pools and pages of a test are gone when it is */
 static int check_pools_gone(const struct nm_pool *before, unsigned int nr)
 {
-	if (nm_until(pools_gone(before, nr), NM_TIMEOUT_MS))
-		return KSFT_PASS;
+	if (!nm_until(pools_gone(before, nr), NM_TIMEOUT_MS)) {
+		ksft_print_msg("a page_pool of the test lives on: pages are missing\n");
+		return KSFT_FAIL;
+	}
+	if (!nm_until(!nm_any_held(), NM_TIMEOUT_MS)) {
+		ksft_print_msg("pages are still lent: who holds them?\n");
+		return KSFT_FAIL;
+	}
 
-	ksft_print_msg("a page_pool of the test lives on: pages are missing\n");
-	return KSFT_FAIL;
+	return KSFT_PASS;
 }
 
 static int run_test(const struct nm_suite *suite, const struct nm_test *test)
@@ -604,6 +609,19 @@ void nm_pair_delete(void)
 	nm_write(NSIM_BUS "/del_device", text);
 	snprintf(text, sizeof(text), "%d", NSIM_ID_TX);
 	nm_write(NSIM_BUS "/del_device", text);
+}
+
+void nm_pair_restart(const struct nm_pair *pair)
+{
+	char path[128];
+	int ret;
+
+	snprintf(path, sizeof(path),
+		 "/sys/kernel/debug/netdevsim/netdevsim%d/ports/0/queue_reset",
+		 NSIM_ID_RX);
+	ret = nm_write(path, "0 0");
+	errno = -ret;
+	nm_check(!ret, "queue_reset of %s", pair->rx_name);
 }
 
 struct delay {

@@ -138,6 +138,8 @@ struct nm_pair {
 
 void nm_pair_create(struct nm_pair *pair, unsigned int ring);
 void nm_pair_delete(void);
+/* Gives the receiver's queue a new page_pool */
+void nm_pair_restart(const struct nm_pair *pair);
 /* Makes the way from the sender to the receiver @ms long, or skips the test */
 void nm_pair_delay(struct nm_pair *pair, unsigned int ms);
 /* Runs @fn in the netns of @nsfd, -1 for that of the caller */
@@ -269,6 +271,9 @@ struct nm_pool {
 	uint32_t ifindex;	/* 0: its device is gone */
 	uint64_t inflight;
 	bool detached;
+	bool lends;		/* the kernel tells the next two */
+	uint64_t cached;
+	uint64_t lent;
 	/* page-pool-stats-get */
 	uint64_t slow;		/* came from the buddy allocator */
 	uint64_t ring;		/* came back to the ring */
@@ -283,6 +288,10 @@ unsigned int nm_pools(struct nm_pool *pools, unsigned int max);
 /* The pool in use of the device. False if it has none. */
 bool nm_pool_get(unsigned int ifindex, struct nm_pool *pool);
 bool nm_pool_exists(uint32_t id);
+/* How many pages of pool @id are lent, and to the cgroup (0: any) */
+uint64_t nm_held(uint32_t id, uint64_t cgroup);
+/* Are pages of any pool? Not if the kernel cannot tell. */
+bool nm_any_held(void);
 /* Header-data split on, @ring buffers */
 void nm_rings_set(const char *name, unsigned int ring);
 

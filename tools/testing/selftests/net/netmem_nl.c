@@ -240,6 +240,13 @@ static void pool_cb(struct nlattr *attrs, size_t len, void *arg)
 		case NETDEV_A_PAGE_POOL_DETACH_TIME:
 			pool.detached = true;
 			break;
+		case NETDEV_A_PAGE_POOL_CACHED:
+			pool.cached = nla_uint(nla);
+			break;
+		case NETDEV_A_PAGE_POOL_LENT:
+			pool.lends = true;
+			pool.lent = nla_uint(nla);
+			break;
 		}
 	}
 
@@ -347,4 +354,69 @@ bool nm_pool_exists(uint32_t id)
 			return true;
 
 	return false;
+}
+
+/* What is looked for: 0 means any. And what is found. */
+struct held {
+	uint32_t pool;
+	uint64_t cgroup;
+	uint64_t pages;
+};
+
+static void holder_cb(struct nlattr *attrs, size_t len, void *arg)
+{
+	uint64_t pool = 0, cgroup = 0, pages = 0;
+	struct held *held = arg;
+	struct nlattr *nla;
+
+	for (nla = attrs; nla_ok(nla, len); nla = nla_next(nla, &len)) {
+		switch (nla->nla_type & NLA_TYPE_MASK) {
+		case NETDEV_A_PAGE_POOL_HOLDER_POOL_ID:
+			pool = nla_uint(nla);
+			break;
+		case NETDEV_A_PAGE_POOL_HOLDER_CGROUP_ID:
+			cgroup = nla_uint(nla);
+			break;
+		case NETDEV_A_PAGE_POOL_HOLDER_LENT:
+			pages = nla_uint(nla);
+			break;
+		}
+	}
+
+	if ((!held->pool || held->pool == pool) &&
+	    (!held->cgroup || held->cgroup == cgroup))
+		held->pages += pages;
+}
+
+static int find_held(struct held *held)
+{
+	struct genl_msg msg;
+	struct genl genl;
+	int ret;
+
+	genl_open(&genl, NETDEV_FAMILY_NAME);
+	genl_init(&msg, genl.family, NETDEV_CMD_PAGE_POOL_HOLDER_GET,
+		  NLM_F_DUMP);
+	ret = genl_talk(genl.fd, &msg, holder_cb, held);
+	close(genl.fd);
+
+	return ret;
+}
+
+uint64_t nm_held(uint32_t id, uint64_t cgroup)
+{
+	struct held held = { .pool = id, .cgroup = cgroup };
+	int ret = find_held(&held);
+
+	errno = -ret;
+	nm_check(!ret, "page-pool-holder-get");
+
+	return held.pages;
+}
+
+bool nm_any_held(void)
+{
+	struct held held = {};
+
+	return !find_held(&held) && held.pages;
 }
