@@ -49,11 +49,10 @@ static unsigned long netmem_counter_limit(struct page_counter *counter)
 	return min(max, high - min(high, MEMCG_CHARGE_BATCH));
 }
 
-static unsigned long netmem_counter_room(struct page_counter *counter)
+/* Negative while the headroom is in use, as it is where page cache fills it */
+static long netmem_counter_room(struct page_counter *counter)
 {
-	unsigned long limit = netmem_counter_limit(counter);
-
-	return limit - min(limit, page_counter_read(counter));
+	return netmem_counter_limit(counter) - page_counter_read(counter);
 }
 
 /*
@@ -61,10 +60,9 @@ static unsigned long netmem_counter_room(struct page_counter *counter)
  * Others may charge at the same time and take the headroom in part; memory.max
  * itself is try_charge_memcg()'s.
  */
-static unsigned long netmem_room(struct mem_cgroup *memcg,
-				 struct mem_cgroup **tightest)
+static long netmem_room(struct mem_cgroup *memcg, struct mem_cgroup **tightest)
 {
-	unsigned long room, least = ULONG_MAX;
+	long room, least = LONG_MAX;
 
 	for (; memcg && !mem_cgroup_is_root(memcg);
 	     memcg = parent_mem_cgroup(memcg)) {
@@ -97,7 +95,7 @@ static unsigned long netmem_cache(struct mem_cgroup *memcg)
 	return cache - min(cache, keep);
 }
 
-static void netmem_reclaim(struct mem_cgroup *memcg, unsigned int nr_pages)
+static void netmem_reclaim(struct mem_cgroup *memcg, unsigned long nr_pages)
 {
 	unsigned long pflags;
 
@@ -115,23 +113,24 @@ static unsigned int netmem_fit(struct mem_cgroup *memcg, unsigned int nr_pages,
 			       unsigned long reserve)
 {
 	struct mem_cgroup *tightest = memcg;
-	unsigned long cache, room;
+	unsigned long cache;
+	long room;
 
 	room = netmem_room(memcg, &tightest);
-	if (room >= nr_pages + reserve)
+	if (room >= (long)(nr_pages + reserve))
 		return nr_pages;
 
 	/* What other CPUs have charged ahead is room, too, a moment later */
 	drain_all_stock(tightest);
 	cache = netmem_cache(tightest);
-	if (cache && room < nr_pages) {
-		netmem_reclaim(tightest, nr_pages);
+	if (cache && room < (long)nr_pages) {
+		netmem_reclaim(tightest, min_t(unsigned long, cache, nr_pages - room));
 		cache = netmem_cache(tightest);
 	}
 	room = netmem_room(memcg, &tightest);
 
 	reserve -= min(reserve, cache);
-	return min(nr_pages, room - min(room, reserve));
+	return clamp_t(long, room - (long)reserve, 0, nr_pages);
 }
 
 /* Charges up to @nr_pages, never by force or by an OOM kill; says how many. */
@@ -155,20 +154,20 @@ static unsigned int netmem_try_charge(struct mem_cgroup *memcg,
  *
  * Context: Process context.
  * Return: pages that __mem_cgroup_charge_netmem() would charge at most, page
- * cache that would have to go for them included; ULONG_MAX without a limit.
+ * cache that would have to go for them included; LONG_MAX without a limit.
  */
 unsigned long mem_cgroup_netmem_room(void)
 {
 	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(current->mm);
 	struct mem_cgroup *tightest = NULL;
-	unsigned long room;
+	long room;
 
 	room = netmem_room(memcg, &tightest);
 	if (tightest)
 		room += netmem_cache(tightest);
 	css_put(&memcg->css);
 
-	return room;
+	return max(room, 0L);
 }
 
 static void netmem_mod_state(struct mem_cgroup *memcg, int nr_pages)

@@ -721,7 +721,7 @@ static void splice_off_fn(void)
 /*
  * Not charged if accounting is off.
  *
- * On stock: fails, memory.stat has no netmem.
+ * On stock: fails, there is no such sysctl.
  */
 static void splice_off(void)
 {

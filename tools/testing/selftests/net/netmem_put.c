@@ -699,13 +699,16 @@ static int xdp_redirect(unsigned int ifindex)
 	return xdp_load(insns, ARRAY_SIZE(insns));
 }
 
-/* Cuts off @bytes of a frame and drops the rest */
+/* Cuts off @bytes of a frame and drops the rest; lets pass what it cannot cut */
 static int xdp_shrink(int bytes)
 {
 	struct bpf_insn insns[] = {
 		MOV(BPF_REG_2, -bytes),
 		CALL(BPF_FUNC_xdp_adjust_tail),
+		{ .code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = BPF_REG_0, .off = 2 },
 		MOV(BPF_REG_0, XDP_DROP),
+		EXIT,
+		MOV(BPF_REG_0, XDP_PASS),
 		EXIT,
 	};
 
@@ -1068,17 +1071,29 @@ static void put_xdp_shrink(void)
  *
  * On stock: fails, the pages are freed and reported as bad.
  */
+static void listen_nmv1(void *arg)
+{
+	int *fd = arg;
+
+	*fd = nm_packet_socket("nmv1", ETH_P_802_EX1, NM_RCVBUF);
+}
+
 static void put_xdp_shrink_generic(void)
 {
-	int ns = shrink_pair(), fd;
+	int ns = shrink_pair(), fd, peer;
 
 	if (bad_pages())
 		nm_skip("the kernel has reported bad pages before");
-	xdp_generic_on("nmv1", ns, xdp_shrink(5000));
 	fd = nm_packet_socket("nmv0", ETH_P_802_EX1, NM_RCVBUF);
+	nm_in_ns(ns, listen_nmv1, &peer);
+	send_frames(fd);
+	recv_frames(peer);
+
+	xdp_generic_on("nmv1", ns, xdp_shrink(5000));
 	send_frames(fd);
 	/* Softirq, but of which CPU? */
 	sleep(1);
+	nm_check(!nm_readable(peer), "the program did not run");
 	nm_check(!bad_pages(), "bad pages were reported");
 }
 
