@@ -1247,14 +1247,19 @@ static void tee_second_fn(void)
 	nm_rx_exit(&lo_rx);
 }
 
-/* Received pages go to two sockets, without being mapped by anybody */
+/*
+ * Received pages go to two sockets without being charged to anybody: they leave
+ * the first one while accounting is off.
+ */
 static void tee_to_loopback(int sk)
 {
 	int fd[2], copy[2];
 
 	nm_pipe(fd, SHARED);
 	nm_pipe(copy, SHARED);
+	nm_write(NM_SYSCTL_MEMCG, "0");
 	nm_splice(sk, fd[1], SHARED);
+	nm_write(NM_SYSCTL_MEMCG, "1");
 	tee_pipes(fd[0], copy[1], SHARED);
 	nm_splice(fd[0], lo[0].tx, SHARED);
 	nm_splice(copy[0], lo[1].tx, SHARED);
@@ -1265,8 +1270,8 @@ static void tee_to_loopback(int sk)
 }
 
 /*
- * Two sockets have the same pages by tee(2), nobody has mapped them yet. Who
- * maps them first is charged, the second is not, and the charge lasts until the
+ * Two sockets have the same pages by tee(2), nobody pays for them yet. Who maps
+ * them first is charged, the second is not, and the charge lasts until the
  * second has unmapped them.
  *
  * On stock: fails, nothing is charged.
