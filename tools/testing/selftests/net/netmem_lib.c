@@ -28,7 +28,7 @@
 #include "netmem_lib.h"
 
 /* No test takes as long as this, not even on a kernel with all debugging on */
-#define TEST_TIMEOUT_MS		600000
+#define TEST_TIMEOUT_MS		1800000
 
 #define NSIM_BUS		"/sys/bus/netdevsim"
 #define NSIM_ID_RX		7311
