@@ -98,8 +98,12 @@ static struct page_pool_stub *page_pool_look_at(struct page *page,
 		return NULL;
 
 	*cgroup = mem_cgroup_netmem_id(page);
-	smp_rmb(); /* Full barriers of page allocator and refcount */
-	if (!page_is_netmem(page) || READ_ONCE(page->pp) != pp)
+	/* In this order; pairs with the full barriers of allocator and refcount */
+	smp_rmb();
+	if (!page_is_netmem(page))
+		return NULL;
+	smp_rmb();
+	if (READ_ONCE(page->pp) != pp)
 		return NULL;
 
 	return pp_to_stub(pp);
