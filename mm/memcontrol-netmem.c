@@ -170,6 +170,29 @@ unsigned long mem_cgroup_netmem_room(void)
 	return max(room, 0L);
 }
 
+/**
+ * __mem_cgroup_netmem_fits - could received data be kept, as far as limits go
+ * @nr_pages: pages that the caller is about to charge as memory of its own
+ * @reserve: pages that are soon to be charged by force, and must find room
+ *
+ * For data that are copied and kept, by the rules of __mem_cgroup_charge_netmem():
+ * such pages take the last of a limit as well. Reserves nothing.
+ *
+ * Context: Process context. May sleep, and reclaim from the cgroup.
+ * Return: true if all of @nr_pages fit into the cgroup of current's mm.
+ */
+bool __mem_cgroup_netmem_fits(unsigned int nr_pages, unsigned long reserve)
+{
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(current->mm);
+	bool fits;
+
+	fits = mem_cgroup_is_root(memcg) ||
+	       netmem_fit(memcg, nr_pages, reserve) == nr_pages;
+	css_put(&memcg->css);
+
+	return fits;
+}
+
 static void netmem_mod_state(struct mem_cgroup *memcg, int nr_pages)
 {
 	mod_memcg_state(memcg, MEMCG_NETMEM, nr_pages);

@@ -37,6 +37,7 @@ unsigned int __mem_cgroup_charge_netmem(struct page **pages,
 void __mem_cgroup_uncharge_netmem(struct page *page,
 				  struct netmem_uncharge *batch);
 void __mem_cgroup_uncharge_netmem_flush(struct netmem_uncharge *batch);
+bool __mem_cgroup_netmem_fits(unsigned int nr_pages, unsigned long reserve);
 unsigned long mem_cgroup_netmem_room(void);
 u64 mem_cgroup_netmem_id(struct page *page);
 
@@ -47,6 +48,13 @@ static inline unsigned int mem_cgroup_charge_netmem(struct page **pages,
 	if (mem_cgroup_disabled())
 		return nr_pages;
 	return __mem_cgroup_charge_netmem(pages, nr_pages, reserve);
+}
+
+static inline bool mem_cgroup_netmem_fits(unsigned int nr_pages,
+					  unsigned long reserve)
+{
+	return mem_cgroup_disabled() ||
+	       __mem_cgroup_netmem_fits(nr_pages, reserve);
 }
 
 static inline void mem_cgroup_uncharge_netmem(struct page *page,
@@ -68,6 +76,12 @@ static inline unsigned int mem_cgroup_charge_netmem(struct page **pages,
 						    unsigned long reserve)
 {
 	return nr_pages;
+}
+
+static inline bool mem_cgroup_netmem_fits(unsigned int nr_pages,
+					  unsigned long reserve)
+{
+	return true;
 }
 
 static inline void mem_cgroup_uncharge_netmem(struct page *page,
