@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 
 #include "netmem_cgroup.h"
@@ -92,6 +93,21 @@ pid_t start_in(const char *cgroup, void (*fn)(void))
 void run_in(const char *cgroup, void (*fn)(void))
 {
 	nm_wait(start_in(cgroup, fn));
+}
+
+void fill_page_cache(long max)
+{
+	static char buf[256 * 1024];
+	long done;
+	int fd;
+
+	fd = open(nm_scratch_disk(), O_RDONLY | O_CLOEXEC);
+	nm_check(fd >= 0, "disk");
+	for (done = 0; done < 2 * max; done += sizeof(buf))
+		nm_check_eq(read(fd, buf, sizeof(buf)), sizeof(buf), "read");
+	/* The pages stay in the page cache as long as the device is open */
+	nm_check(stat_of(cg, "file") >= max / 2, "file is %ld",
+		 stat_of(cg, "file"));
 }
 
 void open_stream(void)

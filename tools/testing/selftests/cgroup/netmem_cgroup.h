@@ -51,6 +51,9 @@ void check_no_oom(const char *cgroup);
 pid_t start_in(const char *cgroup, void (*fn)(void));
 void run_in(const char *cgroup, void (*fn)(void));
 
+/* Page cache up to the limit of cg, which is @max, charged to it */
+void fill_page_cache(long max);
+
 /* net.ipv4.tcp_zerocopy_rx_memcg */
 void set_mode(const char *mode);
 

@@ -163,12 +163,16 @@ static void verify_pipes(const struct pipes *pipes)
 	nm_check_eq(off, pipes->all, "bytes in pipes");
 }
 
+static bool cached;
+
 static void splice_limit_fn(void)
 {
 	long max = cg_read_long(cg, "memory.max");
 	static struct pipes pipes;
 	int err;
 
+	if (cached)
+		fill_page_cache(max);
 	accept_stream(1);
 	err = fill_pipes(&pipes, rx.fd);
 	ksft_print_msg("%llu KiB spliced\n",
@@ -202,6 +206,17 @@ static void splice_limit(void)
 	open_stream();
 	send_pages(SPLICED / NM_PAGE);
 	run_in(cg, splice_limit_fn);
+}
+
+/*
+ * The same where page cache fills the limit: that goes, and as much is spliced.
+ *
+ * On stock: fails, all is spliced.
+ */
+static void splice_page_cache(void)
+{
+	cached = true;
+	splice_limit();
 }
 
 /* ----- splice() that copies ----- */
@@ -314,8 +329,11 @@ static void send_udp(void *arg)
 
 static void splice_udp_fn(void)
 {
-	int err = splice_messages(UDP_BYTES, UDP_PAGES);
+	int err;
 
+	if (cached)
+		fill_page_cache(WAYS_MAX);
+	err = splice_messages(UDP_BYTES, UDP_PAGES);
 	check_parked(err);
 	/* A datagram is there, all of it, or not at all */
 	nm_read_verify(parked.fd[0][0], UDP_PAGES, 0, SEED);
@@ -335,6 +353,17 @@ static void splice_udp(void)
 	sender = nm_fork(send_udp, NULL);
 	run_in(cg, splice_udp_fn);
 	nm_kill(sender);
+}
+
+/*
+ * The same where page cache fills the limit.
+ *
+ * On stock: fails in the same way.
+ */
+static void splice_udp_page_cache(void)
+{
+	cached = true;
+	splice_udp();
 }
 
 #define UNIX_MSGS	(NR_PIPES * PAGES)
@@ -1233,7 +1262,9 @@ static const struct nm_test tests[] = {
 	NM_TEST(splice_tee),
 	NM_TEST(splice_off),
 	NM_TEST(splice_limit),
+	NM_TEST(splice_page_cache),
 	NM_TEST(splice_udp),
+	NM_TEST(splice_udp_page_cache),
 	NM_TEST(splice_unix),
 	NM_TEST(splice_loopback_strict),
 	NM_TEST(splice_to_unix),
