@@ -120,9 +120,12 @@ static unsigned int netmem_fit(struct mem_cgroup *memcg, unsigned int nr_pages,
 	if (room >= (long)(nr_pages + reserve))
 		return nr_pages;
 
+	cache = netmem_cache(tightest);
+	if (room >= (long)nr_pages && room + cache >= nr_pages + reserve)
+		return nr_pages;
+
 	/* What other CPUs have charged ahead is room, too, a moment later */
 	drain_all_stock(tightest);
-	cache = netmem_cache(tightest);
 	if (cache && room < (long)nr_pages) {
 		netmem_reclaim(tightest, min_t(unsigned long, cache, nr_pages - room));
 		cache = netmem_cache(tightest);

@@ -174,6 +174,7 @@ static void splice_limit_fn(void)
 	if (cached)
 		fill_page_cache(max);
 	accept_stream(1);
+	nm_need_pages(rx.fd);
 	err = fill_pipes(&pipes, rx.fd);
 	ksft_print_msg("%llu KiB spliced\n",
 		       (unsigned long long)pipes.all >> 10);
@@ -927,7 +928,7 @@ static void check_all_home(void)
 	check_nothing_lent();
 	nm_check(nm_pool_get(pair.rx_ifindex, &pool), "no page_pool");
 	nm_check(nm_until(nm_pool_get(pair.rx_ifindex, &pool) &&
-			  pool.inflight <= NM_RING + 128, STAT_MS),
+			  pool.inflight <= pair.keeps + 128, STAT_MS),
 		 "the pool owns %llu pages", (unsigned long long)pool.inflight);
 }
 

@@ -4,5 +4,5 @@
 
 NETMEM_DIR := $(selfdir)/net
 NETMEM_LIB := $(addprefix $(NETMEM_DIR)/,netmem_hold.c netmem_lib.c \
-		netmem_nl.c netmem_trace.c)
+		netmem_nic.c netmem_nl.c netmem_trace.c netmem_xdp.c)
 NETMEM_CFLAGS := -I$(NETMEM_DIR) $(KHDR_INCLUDES)

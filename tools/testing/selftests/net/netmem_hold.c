@@ -71,6 +71,7 @@ void nm_splice(int from, int to, size_t pages)
 	size_t len = pages * NM_PAGE;
 	ssize_t ret;
 
+	nm_need_pages(from);
 	for (; len; len -= ret) {
 		ret = splice(from, NULL, to, NULL, len, 0);
 		nm_check(ret > 0, "splice of %zu bytes", len);

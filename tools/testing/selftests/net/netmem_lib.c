@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Helpers of the netmem tests: running tests, a stream through a pair of
- * netdevsim devices, and ways to hold on to the pages it arrives in. See
- * netmem_lib.h.
+ * Helpers of the netmem tests: running tests, files, devices, and a stream of
+ * which every byte is known. See netmem_lib.h.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <net/if.h>
 #include <net/route.h>
@@ -29,10 +29,6 @@
 
 /* No test takes as long as this, not even on a kernel with all debugging on */
 #define TEST_TIMEOUT_MS		1800000
-
-#define NSIM_BUS		"/sys/bus/netdevsim"
-#define NSIM_ID_RX		7311
-#define NSIM_ID_TX		7312
 
 /* What the processes of a test tell each other and the one that runs them */
 static struct {
@@ -297,8 +293,7 @@ static void check_machine(void)
 {
 	if (geteuid())
 		ksft_exit_skip("needs root\n");
-	if (access(NSIM_BUS, F_OK) && system("modprobe -q netdevsim"))
-		ksft_exit_skip("no netdevsim in this kernel\n");
+	nm_nic_find();
 }
 
 /*
@@ -307,8 +302,9 @@ static void check_machine(void)
  * skb_defer_max: a page is lent when its skb is freed. Do not leave that to the
  * next packet that some other CPU happens to see.
  *
- * tcp_rmem: a maximum of 128 MiB makes for a window scale of 12. So the window
- * ends where a page does, and the sender never cuts one there.
+ * tcp_rmem: a maximum of 256 MiB makes for a window scale of 13. So the window
+ * ends where a page does, also one in a packet of 8 KiB (nm_nic_lead()), and the
+ * sender never cuts one there.
  */
 static struct {
 	const char *path;
@@ -317,7 +313,7 @@ static struct {
 } sysctls[] = {
 	{ .path = "/proc/sys/net/core/skb_defer_max", .test = "0" },
 	{ .path = "/proc/sys/net/ipv4/tcp_rmem",
-	  .test = "4096 131072 134217728" },
+	  .test = "4096 131072 268435456" },
 	/* Not on stock */
 	{ .path = NM_SYSCTL_MEMCG, .test = "1" },
 };
@@ -484,7 +480,7 @@ long nm_netstat(const char *key)
 	return -1;
 }
 
-/* ----- netdevsim ----- */
+/* ----- devices and netns ----- */
 
 void nm_in_ns(int nsfd, void (*fn)(void *arg), void *arg)
 {
@@ -521,134 +517,6 @@ int nm_new_ns(void)
 	return ns;
 }
 
-static void nsim_ctl(const char *file, const char *text)
-{
-	char path[64];
-	int ret;
-
-	snprintf(path, sizeof(path), NSIM_BUS "/%s", file);
-	ret = nm_write(path, text);
-	errno = -ret;
-	nm_check(!ret, "netdevsim: %s > %s", text, file);
-}
-
-/* The device that was not there before */
-static void nsim_find(const struct if_nameindex *before, char *name)
-{
-	struct if_nameindex *now = if_nameindex();
-	int i, j;
-
-	nm_check(before && now, "if_nameindex");
-	for (i = 0; now[i].if_index; i++) {
-		for (j = 0; before[j].if_index; j++)
-			if (before[j].if_index == now[i].if_index)
-				break;
-		if (before[j].if_index)
-			continue;
-		snprintf(name, IFNAMSIZ, "%s", now[i].if_name);
-		if_freenameindex(now);
-		return;
-	}
-	nm_fail("netdevsim made no device");
-}
-
-static void nsim_create(int id, char *name)
-{
-	struct if_nameindex *before = if_nameindex();
-	char text[32];
-
-	snprintf(text, sizeof(text), "%d 1 1", id);
-	nsim_ctl("new_device", text);
-	nsim_find(before, name);
-	if_freenameindex(before);
-}
-
-static void nsim_up(const char *name, const char *addr)
-{
-	nm_link_mtu(name, NM_MTU);
-	nm_link_addr(name, addr);
-	nm_link_set(name, true);
-}
-
-static void nsim_create_tx(void *arg)
-{
-	struct nm_pair *pair = arg;
-	char name[IFNAMSIZ];
-
-	nsim_create(NSIM_ID_TX, name);
-	nsim_up(name, NM_ADDR_TX);
-	pair->tx_ifindex = if_nametoindex(name);
-}
-
-void nm_pair_create(struct nm_pair *pair, unsigned int ring)
-{
-	char text[64];
-
-	nm_pair_delete();
-	pair->ring = ring;
-	pair->ns_rx = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	nm_check(pair->ns_rx >= 0, "netns");
-	pair->ns_tx = nm_new_ns();
-
-	nsim_create(NSIM_ID_RX, pair->rx_name);
-	pair->rx_ifindex = if_nametoindex(pair->rx_name);
-	nm_rings_set(pair->rx_name, ring);
-	nsim_up(pair->rx_name, NM_ADDR_RX);
-	nm_in_ns(pair->ns_tx, nsim_create_tx, pair);
-
-	snprintf(text, sizeof(text), "%d:%u %d:%u", pair->ns_rx,
-		 pair->rx_ifindex, pair->ns_tx, pair->tx_ifindex);
-	nsim_ctl("link_device", text);
-}
-
-void nm_pair_delete(void)
-{
-	char text[16];
-
-	snprintf(text, sizeof(text), "%d", NSIM_ID_RX);
-	nm_write(NSIM_BUS "/del_device", text);
-	snprintf(text, sizeof(text), "%d", NSIM_ID_TX);
-	nm_write(NSIM_BUS "/del_device", text);
-}
-
-void nm_pair_restart(const struct nm_pair *pair)
-{
-	char path[128];
-	int ret;
-
-	snprintf(path, sizeof(path),
-		 "/sys/kernel/debug/netdevsim/netdevsim%d/ports/0/queue_reset",
-		 NSIM_ID_RX);
-	ret = nm_write(path, "0 0");
-	errno = -ret;
-	nm_check(!ret, "queue_reset of %s", pair->rx_name);
-}
-
-struct delay {
-	struct nm_pair *pair;
-	unsigned int ms;
-};
-
-static void delay_tx(void *arg)
-{
-	const struct delay *delay = arg;
-	char name[IFNAMSIZ] = "", command[96];
-
-	if_indextoname(delay->pair->tx_ifindex, name);
-	snprintf(command, sizeof(command),
-		 "tc qdisc add dev %s root netem limit 100000 delay %ums",
-		 name, delay->ms);
-	if (system(command))
-		nm_skip("no tc(8), or no netem (CONFIG_NET_SCH_NETEM)");
-}
-
-void nm_pair_delay(struct nm_pair *pair, unsigned int ms)
-{
-	struct delay delay = { .pair = pair, .ms = ms };
-
-	nm_in_ns(pair->ns_tx, delay_tx, &delay);
-}
-
 static void link_ioctl(const char *name, struct ifreq *ifr, unsigned long req,
 		       const char *what)
 {
@@ -670,6 +538,21 @@ void nm_link_set(const char *name, bool up)
 	else
 		ifr.ifr_flags &= ~IFF_UP;
 	link_ioctl(name, &ifr, SIOCSIFFLAGS, up ? "up" : "down");
+}
+
+bool nm_link_running(const char *name)
+{
+	struct ifreq ifr = {};
+
+	link_ioctl(name, &ifr, SIOCGIFFLAGS, "flags");
+	return ifr.ifr_flags & IFF_RUNNING;
+}
+
+void nm_ethtool(const char *name, void *data)
+{
+	struct ifreq ifr = { .ifr_data = data };
+
+	link_ioctl(name, &ifr, SIOCETHTOOL, "ethtool");
 }
 
 static void set_addr(struct sockaddr *sa, const char *addr)
@@ -710,6 +593,18 @@ void nm_route_add(const char *net, const char *gateway)
 	close(fd);
 }
 
+void nm_forwarding_on(const char *name)
+{
+	char path[128];
+	int ret;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/forwarding",
+		 name);
+	ret = nm_write(path, "1");
+	errno = -ret;
+	nm_check(!ret, "%s", path);
+}
+
 /* ----- a stream ----- */
 
 static void tcp_socket(void *arg)
@@ -742,7 +637,9 @@ void nm_conn_open(struct nm_conn *conn, int ns_rx, int ns_tx, const char *addr)
 
 	nm_in_ns(ns_tx, tcp_socket, &conn->tx);
 	tcp_cork(conn->tx);
-	nm_check(!connect(conn->tx, (void *)&sin, len), "connect %s", addr);
+	/* What a link that has just come up loses, may be what ARP sends */
+	nm_check(nm_until(!connect(conn->tx, (void *)&sin, len), NM_TIMEOUT_MS),
+		 "connect %s", addr);
 }
 
 int nm_conn_accept(const struct nm_conn *conn)
@@ -771,6 +668,39 @@ void nm_tune_rcvbuf(int fd)
 
 	nm_check(!setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &lock, sizeof(lock)),
 		 "SO_BUF_LOCK");
+}
+
+/* What comes before each page on a connection, one end of which has @sin */
+static size_t lead_of(const struct sockaddr_in *sin)
+{
+	if (sin->sin_addr.s_addr != inet_addr(NM_ADDR_RX))
+		return 0;
+	return nm_nic_lead();
+}
+
+static size_t tx_lead(int fd)
+{
+	struct sockaddr_in sin = {};
+	socklen_t len = sizeof(sin);
+
+	getpeername(fd, (void *)&sin, &len);
+	return lead_of(&sin);
+}
+
+/* None if it is a pipe */
+static size_t rx_lead(int fd)
+{
+	struct sockaddr_in sin = {};
+	socklen_t len = sizeof(sin);
+
+	getsockname(fd, (void *)&sin, &len);
+	return lead_of(&sin);
+}
+
+void nm_need_pages(int fd)
+{
+	if (rx_lead(fd))
+		nm_skip("packets of %s are not whole pages", nm_nic());
 }
 
 static uint64_t stream_word(uint64_t index, uint64_t seed)
@@ -822,22 +752,62 @@ size_t nm_verify(const void *buf, uint64_t off, size_t len, uint64_t seed)
 				len - i < 8 ? len - i : 8, seed);
 }
 
-void nm_send_now(int fd, uint64_t off, size_t len, uint64_t seed)
+/* Returns false when the receiver has had enough */
+static bool send_bytes(int fd, const void *buf, size_t len)
 {
-	static uint64_t buf[256 * 1024 / 8];
-	size_t chunk, done;
+	size_t done;
 	ssize_t ret;
 
-	for (; len; len -= chunk, off += chunk) {
-		chunk = len < sizeof(buf) ? len : sizeof(buf);
-		nm_fill(buf, off, chunk, seed);
-		for (done = 0; done < chunk; done += ret) {
-			ret = send(fd, (char *)buf + done, chunk - done, MSG_NOSIGNAL);
-			/* The receiver has had enough */
-			if (ret < 0 && (errno == EPIPE || errno == ECONNRESET))
-				return;
-			nm_check(ret > 0, "send");
-		}
+	for (done = 0; done < len; done += ret) {
+		ret = send(fd, (char *)buf + done, len - done, MSG_NOSIGNAL);
+		if (ret < 0 && (errno == EPIPE || errno == ECONNRESET))
+			return false;
+		nm_check(ret > 0, "send");
+	}
+
+	return true;
+}
+
+/* The bytes before a page depend on its place in the stream, too */
+#define LEAD_SEED(seed)	(~(seed))
+
+/* Bytes around a page depend on its place in the stream, too */
+#define PAD_SEED(seed)	(~(seed))
+
+/* In one go: TCP never ends a segment where a full one could not end */
+static bool send_padded(int fd, uint64_t off, size_t lead, uint64_t seed)
+{
+	static uint64_t page[NM_PAGE / 8];
+	static char packet[2 * NM_PAGE];
+
+	nm_fill(page, off, NM_PAGE, PAD_SEED(seed));
+	memcpy(packet, page, lead);
+	memcpy(packet + lead + NM_PAGE, page, NM_PAGE - lead);
+	nm_fill(page, off, NM_PAGE, seed);
+	memcpy(packet + lead, page, NM_PAGE);
+
+	return send_bytes(fd, packet, sizeof(packet));
+}
+
+static bool send_plain(int fd, uint64_t off, size_t len, uint64_t seed)
+{
+	static uint64_t buf[256 * 1024 / 8];
+
+	nm_fill(buf, off, len, seed);
+	return send_bytes(fd, buf, len);
+}
+
+void nm_send_now(int fd, uint64_t off, size_t len, uint64_t seed)
+{
+	size_t lead = tx_lead(fd), chunk;
+	bool more = true;
+
+	for (; len && more; len -= chunk, off += chunk) {
+		chunk = lead ? NM_PAGE : 256 * 1024;
+		if (chunk > len)
+			chunk = len;
+		more = lead ? send_padded(fd, off, lead, seed) :
+			      send_plain(fd, off, chunk, seed);
 	}
 }
 
@@ -870,9 +840,14 @@ pid_t nm_send(int fd, uint64_t off, uint64_t len, uint64_t seed)
 
 void nm_rx_init(struct nm_rx *rx, int fd, uint64_t seed, size_t pages)
 {
+	struct timeval wait = { .tv_sec = NM_TIMEOUT_MS / 1000 };
+
 	*rx = (struct nm_rx){ .fd = fd, .seed = seed, .pages = pages };
 	rx->area = mmap(NULL, pages * NM_PAGE, PROT_READ, MAP_SHARED, fd, 0);
 	nm_check(rx->area != MAP_FAILED, "mmap of a socket");
+	rx->lead = rx_lead(fd);
+	if (rx->lead)
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 	rx->at = calloc(pages, sizeof(*rx->at));
 	nm_check(rx->at, "calloc");
 }
@@ -896,13 +871,59 @@ static void rx_wait(const struct nm_rx *rx)
 
 static uint64_t copybuf[64 * 1024 / 8];
 
+size_t nm_rx_waiting(const struct nm_rx *rx)
+{
+	int bytes;
+
+	nm_check(!ioctl(rx->fd, FIONREAD, &bytes), "FIONREAD");
+	return bytes / (rx->lead ? 2 * NM_PAGE : NM_PAGE);
+}
+
+/* Reads, exactly, bytes around a page that starts at @off */
+static void rx_pad(struct nm_rx *rx, uint64_t off, size_t len)
+{
+	ssize_t ret = recv(rx->fd, copybuf, len, MSG_WAITALL);
+	size_t good;
+
+	nm_check_eq(ret, len, "bytes around a page");
+	good = nm_verify(copybuf, off, len, PAD_SEED(rx->seed));
+	nm_check_eq(good, len, "good bytes around a page");
+}
+
+/* Before anything of a page is received */
+static void rx_begin_page(struct nm_rx *rx)
+{
+	if (rx->lead && !rx->in_page) {
+		rx_pad(rx, rx->off, rx->lead);
+		rx->in_page = true;
+	}
+}
+
+/* Something of a page was received */
+static void rx_advance(struct nm_rx *rx, size_t len)
+{
+	rx->off += len;
+	if (rx->lead && len && rx->off % NM_PAGE == 0) {
+		rx_pad(rx, rx->off - NM_PAGE, NM_PAGE - rx->lead);
+		rx->in_page = false;
+	}
+}
+
+/* Where each page comes in a packet of its own, no call goes beyond it */
+static size_t rx_limit(const struct nm_rx *rx, size_t len)
+{
+	size_t page = NM_PAGE - rx->off % NM_PAGE;
+
+	return rx->lead && page < len ? page : len;
+}
+
 static void rx_copied(struct nm_rx *rx, const void *buf, size_t len)
 {
 	size_t good = nm_verify(buf, rx->off, len, rx->seed);
 
 	nm_check_eq(good, len, "good bytes copied");
-	rx->off += len;
 	rx->copied += len;
+	rx_advance(rx, len);
 }
 
 static void rx_copy(struct nm_rx *rx, size_t len)
@@ -924,16 +945,24 @@ static void rx_mapped(struct nm_rx *rx, size_t index, size_t len)
 	nm_check(len % NM_PAGE == 0, "%zu bytes mapped", len);
 	for (i = index; i < index + len / NM_PAGE; i++) {
 		rx->at[i] = rx->off + 1;
-		rx->off += NM_PAGE;
+		rx_advance(rx, NM_PAGE);
 	}
 	rx->mapped += len;
+}
+
+/* What the call did not map it may report up to the end of the packet */
+static void rx_rest(struct nm_rx *rx, const struct tcp_zerocopy_receive *zc)
+{
+	if (rx->lead && !rx->in_page)
+		return;
+	rx_copy(rx, rx_limit(rx, zc->recv_skip_hint));
 }
 
 size_t nm_rx_step(struct nm_rx *rx, size_t index, size_t pages)
 {
 	struct tcp_zerocopy_receive zc = {
 		.address = (uintptr_t)rx->area + index * NM_PAGE,
-		.length = pages * NM_PAGE,
+		.length = (rx->lead ? 1 : pages) * NM_PAGE,
 		.flags = rx->flags,
 		.copybuf_address = (uintptr_t)copybuf,
 		/* A call that finds no more than this waiting maps nothing */
@@ -942,8 +971,9 @@ size_t nm_rx_step(struct nm_rx *rx, size_t index, size_t pages)
 	socklen_t len = sizeof(zc);
 
 	/* The call unmaps what was there */
-	nm_rx_forget(rx, index, pages);
+	nm_rx_forget(rx, index, zc.length / NM_PAGE);
 	rx_wait(rx);
+	rx_begin_page(rx);
 	nm_check(!getsockopt(rx->fd, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, &zc,
 			     &len), "TCP_ZEROCOPY_RECEIVE at byte %llu",
 		 (unsigned long long)rx->off);
@@ -954,7 +984,7 @@ size_t nm_rx_step(struct nm_rx *rx, size_t index, size_t pages)
 	if (rx->copybuf)
 		rx_copied(rx, copybuf, zc.copybuf_len);
 	if (zc.recv_skip_hint)
-		rx_copy(rx, zc.recv_skip_hint);
+		rx_rest(rx, &zc);
 
 	return zc.length / NM_PAGE;
 }
@@ -985,10 +1015,12 @@ void nm_rx_keep(struct nm_rx *rx, uint64_t end)
 			room = left / NM_PAGE;
 		if (room > 256)
 			room = 256;
-		if (room)
+		if (room) {
 			rx->used += nm_rx_step(rx, rx->used, room);
-		else
-			rx_copy(rx, left < NM_PAGE ? left : NM_PAGE);
+		} else {
+			rx_begin_page(rx);
+			rx_copy(rx, rx_limit(rx, left < NM_PAGE ? left : NM_PAGE));
+		}
 	}
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Helpers of the netmem tests (net/netmem_put.c, cgroup/test_netmem.c): a pair
- * of netdevsim devices whose receiver fills page_pool pages, a TCP stream
- * through it of which every byte is known, TCP_ZEROCOPY_RECEIVE, and the
+ * of devices whose receiver fills page_pool pages, netdevsim or other, a TCP
+ * stream through it of which every byte is known, TCP_ZEROCOPY_RECEIVE, and the
  * counters that tell where the pages are.
  *
  * Each test runs in a process of its own. A helper that cannot do its job, and
@@ -115,44 +115,104 @@ long nm_key(const char *path, const char *key);
 
 #define NM_SYSCTL_MEMCG	"/proc/sys/net/ipv4/tcp_zerocopy_rx_memcg"
 
-/* ----- netdevsim ----- */
+/* ----- a pair of devices ----- */
 
 #define NM_ADDR_RX	"198.51.100.1"
 #define NM_ADDR_TX	"198.51.100.2"
 #define NM_ADDR_LO	"127.0.0.1"
 
+/* Where nm_pair_extend() leads */
+#define NM_ADDR_FORWARDER	"203.0.113.1"
+#define NM_ADDR_FAR		"203.0.113.2"
+
 /*
  * The receiver is in the netns of the caller, the sender in one that goes away
- * with the process. A test has at most one pair.
+ * with the process. A test has at most one pair, and one that extends it.
  */
 struct nm_pair {
 	int ns_rx;
 	int ns_tx;
 	char rx_name[16];
+	char tx_name[16];
 	unsigned int rx_ifindex;
 	unsigned int tx_ifindex;
-	unsigned int ring;
+	unsigned int keeps;	/* pages the pool keeps: ready, or in the device's ring */
 };
 
 #define NM_RING		512	/* netdevsim's default */
 
+/*
+ * The kind of devices: netdevsim, or what the environment variable NIC says:
+ * two e1000e or virtio devices with known hardware addresses at one wire, or
+ * veth. Only netmem_nic.c knows what follows from it.
+ */
+void nm_nic_find(void);
+const char *nm_nic(void);
+/*
+ * Where only what comes after so many bytes of a packet can be mapped: packets
+ * are of two pages then, this many bytes, a page of the stream, and bytes that
+ * fill the rest. Else 0, and packets are one page of the stream.
+ */
+size_t nm_nic_lead(void);
+/* Skips the test with another kind of devices */
+void nm_need_netdevsim(const char *why);
+
 void nm_pair_create(struct nm_pair *pair, unsigned int ring);
+/*
+ * Packets from the sender of @pair can get to NM_ADDR_FAR, a receiver in netns
+ * @ns_far: the netns of the caller forwards them, out by the second pair @far.
+ */
+void nm_pair_extend(const struct nm_pair *pair, struct nm_pair *far,
+		    unsigned int ring, int ns_far);
+/*
+ * The same by veth, nmv0 and nmv1: the packets get there as they were received
+ */
+void nm_pair_extend_veth(const struct nm_pair *pair, int ns_far);
 void nm_pair_delete(void);
 /* Gives the receiver's queue a new page_pool */
 void nm_pair_restart(const struct nm_pair *pair);
 /* Makes the way from the sender to the receiver @ms long, or skips the test */
-void nm_pair_delay(struct nm_pair *pair, unsigned int ms);
+void nm_pair_delay(const struct nm_pair *pair, unsigned int ms);
+/*
+ * What device @name of netns @nsfd sends goes through netem, see tc-netem(8). Or
+ * skips the test.
+ */
+void nm_netem(int nsfd, const char *name, const char *netem);
+
+/* ----- devices and netns ----- */
+
 /* Runs @fn in the netns of @nsfd, -1 for that of the caller */
 void nm_in_ns(int nsfd, void (*fn)(void *arg), void *arg);
 /* A new netns; whole pages go through its loopback, too */
 int nm_new_ns(void);
 /* Two veth devices, the second one in netns @peer_nsfd */
 void nm_veth_create(const char *name, const char *peer, int peer_nsfd);
+void nm_link_del(const char *name);
+/* To the netns @nsfd */
+void nm_link_move(const char *name, int nsfd);
+/* No packets are merged, even if the driver insists on GRO */
+void nm_link_no_gro(const char *name);
 void nm_link_set(const char *name, bool up);
+bool nm_link_running(const char *name);
+void nm_ethtool(const char *name, void *data);
 void nm_link_addr(const char *name, const char *addr);
 void nm_link_mtu(const char *name, int mtu);
 /* To the /24 network @net */
 void nm_route_add(const char *net, const char *gateway);
+void nm_forwarding_on(const char *name);
+
+/* ----- XDP ----- */
+
+/* Programs, as fds, that take frags */
+int nm_xdp_verdict(int verdict);
+int nm_xdp_redirect(unsigned int ifindex);
+/* Cuts off @bytes of a frame and drops the rest; lets pass what it cannot cut */
+int nm_xdp_shrink(int bytes);
+/* @prog runs for device @name of netns @nsfd, -1: that of the caller */
+void nm_xdp_on(const char *name, int nsfd, int prog);
+void nm_xdp_generic_on(const char *name, int nsfd, int prog);
+/* The part that is netlink, in the netns of the caller */
+void nm_xdp_attach(const char *name, int prog, uint32_t flags);
 
 /* ----- a stream ----- */
 
@@ -187,6 +247,9 @@ pid_t nm_send(int fd, uint64_t off, uint64_t len, uint64_t seed);
 /* The same in this process: only for what the buffers can take */
 void nm_send_now(int fd, uint64_t off, size_t len, uint64_t seed);
 
+/* Skips the test if what @fd receives is not whole pages only */
+void nm_need_pages(int fd);
+
 /* The receiving end */
 struct nm_rx {
 	int fd;
@@ -200,6 +263,8 @@ struct nm_rx {
 	uint64_t *at;		/* offset + 1 of each page, 0 if none */
 	uint32_t flags;		/* TCP_RECEIVE_ZEROCOPY_FLAG_* */
 	bool copybuf;		/* have the call copy what it does not map */
+	size_t lead;		/* nm_nic_lead(); not counted above */
+	bool in_page;		/* it is read, the page not yet */
 };
 
 void nm_rx_init(struct nm_rx *rx, int fd, uint64_t seed, size_t pages);
@@ -208,7 +273,9 @@ void nm_rx_init(struct nm_rx *rx, int fd, uint64_t seed, size_t pages);
  * recv() of what the call left to be copied. Returns the pages mapped.
  */
 size_t nm_rx_step(struct nm_rx *rx, size_t index, size_t pages);
-/* Maps exactly @pages more; fails if any byte must be copied */
+/* Pages in the receive queue */
+size_t nm_rx_waiting(const struct nm_rx *rx);
+/* Maps exactly @pages more; fails if any byte of them must be copied */
 void nm_rx_map(struct nm_rx *rx, size_t pages);
 /* Receives up to byte @end of the stream, keeping all that can be mapped */
 void nm_rx_keep(struct nm_rx *rx, uint64_t end);
@@ -277,6 +344,7 @@ struct nm_pool {
 	/* page-pool-stats-get */
 	uint64_t slow;		/* came from the buddy allocator */
 	uint64_t ring;		/* came back to the ring */
+	uint64_t cache;		/* came back to the cache of the CPU that polls */
 	uint64_t ring_full;	/* found no room there */
 	uint64_t released;	/* left: somebody else held them, too */
 };
@@ -292,8 +360,8 @@ bool nm_pool_exists(uint32_t id);
 uint64_t nm_held(uint32_t id, uint64_t cgroup);
 /* Are pages of any pool? Not if the kernel cannot tell. */
 bool nm_any_held(void);
-/* Header-data split on, @ring buffers */
-void nm_rings_set(const char *name, unsigned int ring);
+/* @ring buffers, with header-data split or without */
+void nm_rings_set(const char *name, unsigned int ring, bool hds);
 
 /* ----- tracing ----- */
 

@@ -159,9 +159,10 @@ static void genl_open(struct genl *genl, const char *name)
 	nm_check(!ret && genl->family, "netlink family %s", name);
 }
 
-void nm_rings_set(const char *name, unsigned int ring)
+void nm_rings_set(const char *name, unsigned int ring, bool hds)
 {
-	uint8_t split = ETHTOOL_TCP_DATA_SPLIT_ENABLED;
+	uint8_t split = hds ? ETHTOOL_TCP_DATA_SPLIT_ENABLED :
+			      ETHTOOL_TCP_DATA_SPLIT_DISABLED;
 	struct genl_msg msg;
 	struct nlattr *nest;
 	struct genl genl;
@@ -178,7 +179,20 @@ void nm_rings_set(const char *name, unsigned int ring)
 	close(genl.fd);
 
 	errno = -ret;
-	nm_check(!ret, "%s: header-data split with a ring of %u", name, ring);
+	nm_check(!ret, "%s: a ring of %u, header-data split %s", name, ring,
+		 hds ? "on" : "off");
+}
+
+static int rtnl_talk(struct genl_msg *msg)
+{
+	int fd, ret;
+
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	nm_check(fd >= 0, "rtnetlink socket");
+	ret = genl_talk(fd, msg, NULL, NULL);
+	close(fd);
+
+	return ret;
 }
 
 void nm_veth_create(const char *name, const char *peer, int peer_nsfd)
@@ -191,7 +205,7 @@ void nm_veth_create(const char *name, const char *peer, int peer_nsfd)
 		.nlh.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE |
 				   NLM_F_EXCL,
 	};
-	int fd, ret;
+	int ret;
 
 	genl_put(&msg, IFLA_IFNAME, name, strlen(name) + 1);
 	info = genl_put(&msg, IFLA_LINKINFO | NLA_F_NESTED, NULL, 0);
@@ -204,14 +218,71 @@ void nm_veth_create(const char *name, const char *peer, int peer_nsfd)
 	genl_nest_end(&msg, data);
 	genl_nest_end(&msg, info);
 
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	nm_check(fd >= 0, "rtnetlink socket");
-	ret = genl_talk(fd, &msg, NULL, NULL);
-	close(fd);
+	ret = rtnl_talk(&msg);
 	if (ret == -EOPNOTSUPP)
 		nm_skip("no veth (CONFIG_VETH)");
 	errno = -ret;
 	nm_check(!ret, "veth %s and %s", name, peer);
+}
+
+void nm_xdp_attach(const char *name, int prog, uint32_t flags)
+{
+	struct genl_msg msg = {
+		.nlh.nlmsg_len = NLMSG_LENGTH(sizeof(msg.ifi)),
+		.nlh.nlmsg_type = RTM_SETLINK,
+		.nlh.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
+	};
+	struct nlattr *nest;
+	int ret;
+
+	genl_put(&msg, IFLA_IFNAME, name, strlen(name) + 1);
+	nest = genl_put(&msg, IFLA_XDP | NLA_F_NESTED, NULL, 0);
+	genl_put(&msg, IFLA_XDP_FD, &prog, sizeof(prog));
+	genl_put(&msg, IFLA_XDP_FLAGS, &flags, sizeof(flags));
+	genl_nest_end(&msg, nest);
+
+	ret = rtnl_talk(&msg);
+	errno = -ret;
+	nm_check(!ret, "XDP on %s", name);
+}
+
+static void link_set_u32(const char *name, int attr, uint32_t val)
+{
+	struct genl_msg msg = {
+		.nlh.nlmsg_len = NLMSG_LENGTH(sizeof(msg.ifi)),
+		.nlh.nlmsg_type = RTM_SETLINK,
+		.nlh.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
+	};
+	int ret;
+
+	genl_put(&msg, IFLA_IFNAME, name, strlen(name) + 1);
+	genl_put(&msg, attr, &val, sizeof(val));
+	ret = rtnl_talk(&msg);
+	errno = -ret;
+	nm_check(!ret, "%s: attribute %d", name, attr);
+}
+
+void nm_link_move(const char *name, int nsfd)
+{
+	link_set_u32(name, IFLA_NET_NS_FD, nsfd);
+}
+
+void nm_link_no_gro(const char *name)
+{
+	link_set_u32(name, IFLA_GRO_IPV4_MAX_SIZE, 1);
+}
+
+/* It may be gone already */
+void nm_link_del(const char *name)
+{
+	struct genl_msg msg = {
+		.nlh.nlmsg_len = NLMSG_LENGTH(sizeof(msg.ifi)),
+		.nlh.nlmsg_type = RTM_DELLINK,
+		.nlh.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
+	};
+
+	genl_put(&msg, IFLA_IFNAME, name, strlen(name) + 1);
+	rtnl_talk(&msg);
 }
 
 struct pool_dump {
@@ -281,6 +352,9 @@ static void stats_cb(struct nlattr *attrs, size_t len, void *arg)
 		case NETDEV_A_PAGE_POOL_STATS_ALLOC_SLOW:
 			stats.slow = nla_uint(nla);
 			break;
+		case NETDEV_A_PAGE_POOL_STATS_RECYCLE_CACHED:
+			stats.cache = nla_uint(nla);
+			break;
 		case NETDEV_A_PAGE_POOL_STATS_RECYCLE_RING:
 			stats.ring = nla_uint(nla);
 			break;
@@ -298,6 +372,7 @@ static void stats_cb(struct nlattr *attrs, size_t len, void *arg)
 			continue;
 		dump->pools[i].slow = stats.slow;
 		dump->pools[i].ring = stats.ring;
+		dump->pools[i].cache = stats.cache;
 		dump->pools[i].ring_full = stats.ring_full;
 		dump->pools[i].released = stats.released;
 	}

@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -81,6 +80,12 @@ static void receive_again(void)
 	receive_mapped(PAGES);
 	nm_rx_verify(&rx);
 	nm_rx_exit(&rx);
+}
+
+static void wait_arrived(size_t pages)
+{
+	nm_check(nm_until(nm_rx_waiting(&rx) == pages, NM_TIMEOUT_MS),
+		 "not all came");
 }
 
 static void check_gone(uint32_t id, uint64_t ms)
@@ -174,14 +179,6 @@ static void removed_killed(void)
 	nm_kill(pid);
 }
 
-static int waiting_bytes(int fd)
-{
-	int bytes;
-
-	nm_check(!ioctl(fd, FIONREAD, &bytes), "FIONREAD");
-	return bytes;
-}
-
 /*
  * Pages that are in the receive queue when the device goes keep their pool, as
  * before. Mapped after that, they are lent by a pool that is shut down already,
@@ -193,8 +190,7 @@ static void mapped_late(void)
 {
 	open_stream(PAGES);
 	nm_send_now(conn.tx, 0, PAGES / 2 * NM_PAGE, SEED);
-	nm_check(nm_until(waiting_bytes(rx.fd) == PAGES / 2 * NM_PAGE,
-			  NM_TIMEOUT_MS), "not all came");
+	wait_arrived(PAGES / 2);
 	nm_pair_delete();
 	nm_check(nm_pool_exists(before.id), "the pool left its pages");
 
@@ -235,10 +231,58 @@ static void netns_removed(void)
 {
 	int ns = nm_new_ns(), pipe[2];
 
+	nm_need_netdevsim("the device is to go with its netns");
 	nm_in_ns(ns, receive_into_pipe, pipe);
 	close(ns);
 	nm_check(nm_until(device_gone(), NM_TIMEOUT_MS), "the netns stays");
 	nm_read_verify(pipe[0], PAGES, 0, SEED);
+}
+
+/*
+ * The device moves to another netns, and its page_pool with it: one that only
+ * waits for packets in a receive queue, and if the driver keeps it the one in
+ * use.
+ *
+ * On stock: fails, the pool is listed in the old netns, without a device.
+ */
+struct moved {
+	struct nm_pool pool;
+	bool there;
+};
+
+static void look_there(void *arg)
+{
+	struct nm_pool pools[NM_MAX_POOLS];
+	struct moved *moved = arg;
+	unsigned int i, nr;
+
+	nr = nm_pools(pools, NM_MAX_POOLS);
+	for (i = 0; i < nr; i++) {
+		if (pools[i].id != before.id)
+			continue;
+		moved->pool = pools[i];
+		moved->there = true;
+	}
+}
+
+static void netns_changed(void)
+{
+	struct moved moved = {};
+	int ns = nm_new_ns();
+
+	open_stream(PAGES);
+	nm_send_now(conn.tx, 0, PAGES / 2 * NM_PAGE, SEED);
+	wait_arrived(PAGES / 2);
+	nm_link_move(pair.rx_name, ns);
+
+	nm_check(!nm_pool_exists(before.id), "the pool stays in the old netns");
+	nm_in_ns(ns, look_there, &moved);
+	nm_check(moved.there, "the pool is not in the new netns");
+	nm_check(moved.pool.ifindex, "the pool is said to have no device");
+
+	nm_rx_map(&rx, PAGES / 2);
+	nm_rx_verify(&rx);
+	nm_rx_exit(&rx);
 }
 
 /*
@@ -248,6 +292,7 @@ static void netns_removed(void)
  */
 static void module_unloaded(void)
 {
+	nm_need_netdevsim("unloads the module");
 	open_mapped();
 	nm_pair_delete();
 	if (syscall(SYS_delete_module, "netdevsim", O_NONBLOCK)) {
@@ -394,6 +439,16 @@ static void restart_under_load(void)
 		       load->copied);
 }
 
+/* One that does not end by itself waits for bytes that do not come any more */
+static void end_receiver(pid_t pid)
+{
+	int status = 0;
+
+	if (!nm_until(waitpid(pid, &status, WNOHANG) == pid, 200))
+		nm_kill(pid);
+	nm_check(!status, "the receiver failed");
+}
+
 /*
  * Two hundred times devices are made, and removed under a stream: before, after
  * and while its pages are unmapped.
@@ -423,17 +478,13 @@ static void remove_under_load(void)
 		sender = nm_send(conn.tx, 0, NM_ENDLESS, SEED);
 		receiver = nm_fork(receive_a_while, NULL);
 		nm_check(nm_until(load->mapped, NM_TIMEOUT_MS), "nothing is mapped");
-		/* Let it end at any moment around the removal */
+		/* Let some end at any moment around the removal */
 		if (i % 3 == 0)
 			load->stop = true;
 		nm_pair_delete();
 		load->stop = true;
 		nm_kill(sender);
-		/* It may wait for bytes that do not come any more */
-		if (i % 3)
-			nm_kill(receiver);
-		else
-			nm_check(waitpid(receiver, NULL, 0) == receiver, "waitpid");
+		end_receiver(receiver);
 		/* What was not received keeps the pool */
 		nm_rx_exit(&rx);
 		check_gone(before.id, NM_TIMEOUT_MS);
@@ -565,6 +616,7 @@ static const struct nm_test tests[] = {
 	NM_TEST(removed_killed),
 	NM_TEST(mapped_late),
 	NM_TEST(netns_removed),
+	NM_TEST(netns_changed),
 	NM_TEST(module_unloaded),
 	NM_TEST(removed_many),
 	NM_TEST(restart_under_load),

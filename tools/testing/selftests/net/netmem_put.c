@@ -17,9 +17,7 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/ethtool.h>
-#include <linux/if_link.h>
 #include <linux/if_packet.h>
-#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <linux/tls.h>
 #include <net/if.h>
@@ -28,10 +26,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "netmem_lib.h"
@@ -421,45 +417,6 @@ static void put_tls(void)
 	check_home(pages);
 }
 
-static void ethtool_ioctl(const char *name, void *data)
-{
-	struct ifreq ifr = { .ifr_data = data };
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	nm_check(fd >= 0, "socket");
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
-	nm_check(!ioctl(fd, SIOCETHTOOL, &ifr), "ethtool of %s", name);
-	close(fd);
-}
-
-#define ADDR_FORWARDER	"203.0.113.1"
-#define ADDR_BEHIND	"203.0.113.2"
-
-static void behind_up(void *arg)
-{
-	nm_link_mtu("nmv1", NM_MTU);
-	nm_link_addr("nmv1", ADDR_BEHIND);
-	nm_link_set("nmv1", true);
-	nm_route_add("198.51.100.0", ADDR_FORWARDER);
-}
-
-static void sender_route(void *arg)
-{
-	nm_route_add("203.0.113.0", NM_ADDR_RX);
-}
-
-static void forwarding_on(const char *name)
-{
-	char path[128];
-	int ret;
-
-	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/forwarding",
-		 name);
-	ret = nm_write(path, "1");
-	errno = -ret;
-	nm_check(!ret, "%s", path);
-}
-
 /* Received by netdevsim, forwarded by veth to a receiver in another netns */
 static void forward(bool tso)
 {
@@ -468,18 +425,11 @@ static void forward(bool tso)
 	long packets;
 
 	nm_pair_create(&pair, NM_RING);
-	nm_veth_create("nmv0", "nmv1", ns);
-	nm_link_mtu("nmv0", NM_MTU);
-	nm_link_addr("nmv0", ADDR_FORWARDER);
-	nm_link_set("nmv0", true);
+	nm_pair_extend_veth(&pair, ns);
 	if (!tso)
-		ethtool_ioctl("nmv0", &off);
-	nm_in_ns(ns, behind_up, NULL);
-	nm_in_ns(pair.ns_tx, sender_route, NULL);
-	forwarding_on("nmv0");
-	forwarding_on(pair.rx_name);
+		nm_ethtool("nmv0", &off);
 
-	nm_conn_open(&conn, ns, pair.ns_tx, ADDR_BEHIND);
+	nm_conn_open(&conn, ns, pair.ns_tx, NM_ADDR_FAR);
 	nm_rx_init(&rx, nm_conn_accept(&conn), SEED, PAGES);
 	before = pool_now();
 	nm_lent_watch(before.id);
@@ -649,108 +599,8 @@ static void put_odirect(void)
 #define FRAME_LEN	9000
 #define FRAMES		64
 
-static int bpf(int cmd, union bpf_attr *attr)
-{
-	return syscall(__NR_bpf, cmd, attr, sizeof(*attr));
-}
-
-#define INSN(c, dst, src, i)						\
-	((struct bpf_insn){ .code = (c), .dst_reg = (dst),		\
-			    .src_reg = (src), .imm = (i) })
-#define MOV(reg, i)	INSN(BPF_ALU64 | BPF_MOV | BPF_K, reg, 0, i)
-#define CALL(fn)	INSN(BPF_JMP | BPF_CALL, 0, 0, fn)
-#define EXIT		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0)
-
-static int xdp_load(const struct bpf_insn *insns, unsigned int nr)
-{
-	union bpf_attr attr = {
-		.prog_type = BPF_PROG_TYPE_XDP,
-		.insns = (uintptr_t)insns,
-		.insn_cnt = nr,
-		.license = (uintptr_t)"GPL",
-		.prog_flags = BPF_F_XDP_HAS_FRAGS,
-	};
-	int fd;
-
-	if (access("/proc/sys/kernel/bpf_stats_enabled", F_OK))
-		nm_skip("no bpf(2) (CONFIG_BPF_SYSCALL)");
-	fd = bpf(BPF_PROG_LOAD, &attr);
-	nm_check(fd >= 0, "BPF_PROG_LOAD");
-	return fd;
-}
-
-/* A program that gives every frame the same verdict */
-static int xdp_verdict(int verdict)
-{
-	struct bpf_insn insns[] = { MOV(BPF_REG_0, verdict), EXIT };
-
-	return xdp_load(insns, ARRAY_SIZE(insns));
-}
-
-static int xdp_redirect(unsigned int ifindex)
-{
-	struct bpf_insn insns[] = {
-		MOV(BPF_REG_1, ifindex),
-		MOV(BPF_REG_2, 0),
-		CALL(BPF_FUNC_redirect),
-		EXIT,
-	};
-
-	return xdp_load(insns, ARRAY_SIZE(insns));
-}
-
-/* Cuts off @bytes of a frame and drops the rest; lets pass what it cannot cut */
-static int xdp_shrink(int bytes)
-{
-	struct bpf_insn insns[] = {
-		MOV(BPF_REG_2, -bytes),
-		CALL(BPF_FUNC_xdp_adjust_tail),
-		{ .code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = BPF_REG_0, .off = 2 },
-		MOV(BPF_REG_0, XDP_DROP),
-		EXIT,
-		MOV(BPF_REG_0, XDP_PASS),
-		EXIT,
-	};
-
-	return xdp_load(insns, ARRAY_SIZE(insns));
-}
-
-struct xdp_attach {
-	const char *name;
-	int prog;
-	uint32_t flags;
-};
-
-/* Until this process ends */
-static void xdp_attach(void *arg)
-{
-	struct xdp_attach *xdp = arg;
-	union bpf_attr attr = {
-		.link_create.prog_fd = xdp->prog,
-		.link_create.target_ifindex = if_nametoindex(xdp->name),
-		.link_create.attach_type = BPF_XDP,
-		.link_create.flags = xdp->flags,
-	};
-
-	nm_check(bpf(BPF_LINK_CREATE, &attr) >= 0, "XDP on %s", xdp->name);
-}
-
-static void xdp_on(const char *name, int nsfd, int prog)
-{
-	struct xdp_attach xdp = { name, prog, XDP_FLAGS_DRV_MODE };
-
-	nm_in_ns(nsfd, xdp_attach, &xdp);
-}
-
-static void xdp_generic_on(const char *name, int nsfd, int prog)
-{
-	struct xdp_attach xdp = { name, prog, XDP_FLAGS_SKB_MODE };
-
-	nm_in_ns(nsfd, xdp_attach, &xdp);
-}
-
 /*
- * One value of ethtool -S: veth's pools belong to no netdev that netlink lists
+ * One value of ethtool -S: on stock, netlink does not list the pools of veth
  */
 struct ethtool_stat {
 	const char *dev;
@@ -774,10 +624,10 @@ static void ethtool_stat(void *arg)
 	struct ethtool_stat *stat = arg;
 	unsigned int i;
 
-	ethtool_ioctl(stat->dev, &info);
+	nm_ethtool(stat->dev, &info);
 	nm_check(info.n_stats <= MAX_STATS, "%u statistics", info.n_stats);
-	ethtool_ioctl(stat->dev, &strings);
-	ethtool_ioctl(stat->dev, &stats);
+	nm_ethtool(stat->dev, &strings);
+	nm_ethtool(stat->dev, &stats);
 	for (i = 0; i < info.n_stats; i++) {
 		if (strcmp(strings.name[i], stat->name))
 			continue;
@@ -962,8 +812,8 @@ static void xdp_tx(int verdict)
 	nm_veth_create("nmv0", "nmv1", ns);
 	veth_up("nmv0");
 	nm_in_ns(ns, veth_up, "nmv1");
-	xdp_on("nmv0", -1, xdp_verdict(verdict));
-	xdp_on("nmv1", ns, xdp_verdict(XDP_TX));
+	nm_xdp_on("nmv0", -1, nm_xdp_verdict(verdict));
+	nm_xdp_on("nmv1", ns, nm_xdp_verdict(XDP_TX));
 
 	fd = nm_packet_socket("nmv0", ETH_P_802_EX1, NM_RCVBUF);
 	xdp_frames(fd, ns, "nmv1", verdict == XDP_PASS ? fd : -1, "nmv0");
@@ -1003,8 +853,8 @@ static void xdp_redirected(int verdict)
 	veth_up("nmv3");
 	nm_in_ns(ns, veth_up, "nmv1");
 	nm_in_ns(ns, veth_up, "nmv2");
-	xdp_on("nmv3", -1, xdp_verdict(verdict));
-	xdp_on("nmv1", ns, xdp_redirect(ifindex_in(ns, "nmv2")));
+	nm_xdp_on("nmv3", -1, nm_xdp_verdict(verdict));
+	nm_xdp_on("nmv1", ns, nm_xdp_redirect(ifindex_in(ns, "nmv2")));
 
 	fd = nm_packet_socket("nmv0", ETH_P_802_EX1, NM_RCVBUF);
 	fd3 = nm_packet_socket("nmv3", ETH_P_802_EX1, NM_RCVBUF);
@@ -1052,7 +902,7 @@ static void put_xdp_shrink(void)
 	int ns = shrink_pair(), fd;
 	uint64_t slow;
 
-	xdp_on("nmv1", ns, xdp_shrink(5000));
+	nm_xdp_on("nmv1", ns, nm_xdp_shrink(5000));
 	fd = nm_packet_socket("nmv0", ETH_P_802_EX1, NM_RCVBUF);
 	send_frames(fd);
 	nm_check(nm_until(veth_stat("nmv1", ns, "rx_queue_0_xdp_drops") >= FRAMES,
@@ -1089,12 +939,71 @@ static void put_xdp_shrink_generic(void)
 	send_frames(fd);
 	recv_frames(peer);
 
-	xdp_generic_on("nmv1", ns, xdp_shrink(5000));
+	nm_xdp_generic_on("nmv1", ns, nm_xdp_shrink(5000));
 	send_frames(fd);
 	/* Softirq, but of which CPU? */
 	sleep(1);
 	nm_check(!nm_readable(peer), "the program did not run");
 	nm_check(!bad_pages(), "bad pages were reported");
+}
+
+/*
+ * A packet that generic XDP copies: the page with its headers, and 7 others. It is
+ * not longer than half of the first window.
+ */
+#define LO_HEAD		3454
+#define LO_PAGES	7
+#define LO_LEN		(LO_HEAD + LO_PAGES * NM_PAGE)
+
+static void lo_up(void *arg)
+{
+	nm_link_mtu("lo", LO_LEN + NM_MTU - NM_PAGE);
+}
+
+/* One packet, whose bytes begin at @off of the stream */
+static void lo_packet(uint64_t off)
+{
+	static uint64_t buf[LO_LEN / 8 + 1];
+
+	nm_fill(buf, off, sizeof(buf), SEED);
+	nm_check_eq(send(conn.tx, buf, LO_LEN, 0), LO_LEN, "bytes sent");
+	nm_check_eq(recv(rx.fd, buf, LO_HEAD, MSG_WAITALL), LO_HEAD,
+		    "bytes beside the headers");
+	nm_check_eq(nm_verify(buf, off, LO_HEAD, SEED), LO_HEAD,
+		    "good bytes beside the headers");
+	rx.off = off + LO_HEAD;
+	nm_rx_map(&rx, LO_PAGES);
+}
+
+/*
+ * Generic XDP on the loopback device has packets copied into pages of the
+ * system's page_pool. What shares a page with the headers can only be read, all
+ * other pages are mapped, and come home.
+ *
+ * On stock: fails, the pages left their pool.
+ */
+static void put_xdp_generic_lo(void)
+{
+	const unsigned int packets = 8;
+	const size_t pages = packets * LO_PAGES;
+	struct lent_count count;
+	int ns = nm_new_ns();
+	unsigned int i;
+
+	nm_in_ns(ns, lo_up, NULL);
+	nm_xdp_generic_on("lo", ns, nm_xdp_verdict(XDP_PASS));
+	nm_conn_open(&conn, ns, ns, NM_ADDR_LO);
+	nm_rx_init(&rx, nm_conn_accept(&conn), SEED, pages);
+	trace_lent();
+	for (i = 0; i < packets; i++)
+		lo_packet(i * 0x10000ULL);
+	nm_rx_verify(&rx);
+	count = count_events();
+	nm_check_eq(count.lent, pages, "pages lent");
+
+	nm_rx_unmap(&rx, 0, pages);
+	nm_check(nm_until(all_returned(), NM_TIMEOUT_MS), "pages do not return");
+	nm_check_eq(count_events().freed, 0, "pages not recyclable");
 }
 
 /* ----- recycling ----- */
@@ -1309,6 +1218,7 @@ static const struct nm_test tests[] = {
 	NM_TEST(put_xdp_redirect_pass),
 	NM_TEST(put_xdp_shrink),
 	NM_TEST(put_xdp_shrink_generic),
+	NM_TEST(put_xdp_generic_lo),
 	NM_TEST(recycle_share),
 	NM_TEST(ring_full),
 	NM_TEST(integrity),

@@ -516,6 +516,12 @@ static size_t rx_map(struct rx *rx)
 	rx->mapped += zc.length;
 	if (zc.recv_skip_hint >= rx->page)
 		rx_note_nomem(rx);
+	/*
+	 * Of a packet that begins in its linear part the kernel reports all. What
+	 * is behind that part may be whole pages.
+	 */
+	if (zc.recv_skip_hint > rx->page && zc.recv_skip_hint % rx->page)
+		return zc.recv_skip_hint % rx->page;
 	return zc.recv_skip_hint;
 }
 
@@ -762,6 +768,8 @@ static int send_stream(void)
 	tx_init(&tx);
 	tx.fd = connect_to(cfg.connect);
 	setsockopt(tx.fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+	/* Only full segments, even at the edge of the window, up to the end */
+	setsockopt(tx.fd, IPPROTO_TCP, TCP_CORK, &one, sizeof(one));
 	if (cfg.zerocopy &&
 	    setsockopt(tx.fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)))
 		error(EXIT_FAILURE, errno, "SO_ZEROCOPY");
