@@ -17,17 +17,23 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/ethtool.h>
+#include <linux/fuse.h>
 #include <linux/if_packet.h>
 #include <linux/tcp.h>
 #include <linux/tls.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/klog.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "netmem_lib.h"
@@ -300,6 +306,152 @@ static void put_pipe(void)
 	close(fd[0]);
 	close(fd[1]);
 	check_home(PAGES);
+}
+
+/* ----- a file system that is given pages ----- */
+
+#define FUSE_FILE	"/tmp/netmem_put"
+
+/* A file system of one file, gone with this process */
+static int fuse_mount(void)
+{
+	char options[64];
+	int file, fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		nm_skip("no /dev/fuse (CONFIG_FUSE_FS)");
+	file = open(FUSE_FILE, O_CREAT | O_RDONLY | O_CLOEXEC, 0444);
+	nm_check(file >= 0, FUSE_FILE);
+	close(file);
+	nm_check(!unshare(CLONE_NEWNS), "unshare");
+	nm_check(!mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "private");
+	snprintf(options, sizeof(options),
+		 "fd=%d,rootmode=100444,user_id=0,group_id=0", fd);
+	nm_check(!mount("netmem", FUSE_FILE, "fuse", 0, options), "fuse");
+
+	return fd;
+}
+
+static void fuse_reply(int fd, const struct fuse_in_header *in, int error,
+		       const void *data, size_t len)
+{
+	struct fuse_out_header out = {
+		.len = sizeof(out) + len, .error = error, .unique = in->unique,
+	};
+	struct iovec iov[] = {
+		{ &out, sizeof(out) }, { (void *)data, len },
+	};
+
+	nm_check_eq(writev(fd, iov, 2), out.len, "bytes of a reply");
+}
+
+/* With the first page of the stream, to which nobody else refers any more */
+static void fuse_give_page(int fd, const struct fuse_in_header *in)
+{
+	struct fuse_out_header out = {
+		.len = sizeof(out) + NM_PAGE, .unique = in->unique,
+	};
+	struct iovec iov = { rx.area, NM_PAGE };
+	int pipe_fd[2];
+
+	nm_pipe(pipe_fd, 2);
+	nm_check(write(pipe_fd[1], &out, sizeof(out)) == sizeof(out), "write");
+	nm_check(vmsplice(pipe_fd[1], &iov, 1, SPLICE_F_GIFT) == NM_PAGE,
+		 "vmsplice");
+	nm_rx_unmap(&rx, 0, 1);
+	check_lent(1);
+	nm_check_eq(splice(pipe_fd[0], NULL, fd, NULL, out.len, SPLICE_F_MOVE),
+		    out.len, "bytes of a reply");
+}
+
+static void fuse_serve(int fd)
+{
+	static const struct fuse_init_out init = {
+		.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION,
+		.max_write = NM_PAGE,
+	};
+	static const struct fuse_attr_out attr = {
+		.attr_valid = NM_TIMEOUT_MS,
+		.attr = { .ino = FUSE_ROOT_ID, .size = NM_PAGE, .nlink = 1,
+			  .mode = S_IFREG | 0444 },
+	};
+	static const struct fuse_open_out opened;
+	static struct {
+		struct fuse_in_header in;
+		char rest[2 * FUSE_MIN_READ_BUFFER];
+	} request;
+
+	nm_check(read(fd, &request, sizeof(request)) > 0, "a request");
+	switch (request.in.opcode) {
+	case FUSE_INIT:
+		fuse_reply(fd, &request.in, 0, &init, sizeof(init));
+		break;
+	case FUSE_GETATTR:
+		fuse_reply(fd, &request.in, 0, &attr, sizeof(attr));
+		break;
+	case FUSE_OPEN:
+		fuse_reply(fd, &request.in, 0, &opened, sizeof(opened));
+		break;
+	case FUSE_READ:
+		fuse_give_page(fd, &request.in);
+		break;
+	default:
+		fuse_reply(fd, &request.in, -ENOSYS, NULL, 0);
+	}
+}
+
+static void fuse_reader(void *arg)
+{
+	int fd;
+
+	nm_check(!munmap(rx.area, NM_PAGE), "munmap");
+	fd = open(FUSE_FILE, O_RDONLY | O_CLOEXEC);
+	nm_check(fd >= 0, FUSE_FILE);
+	nm_read_verify(fd, 1, 0, SEED);
+}
+
+/* How often fuse found a page that it was given and could not use */
+static unsigned int weird_pages(void)
+{
+	static char log[2 << 20];
+	unsigned int nr = 0;
+	char *at = log;
+	int len;
+
+	len = klogctl(3, log, sizeof(log) - 1);	/* SYSLOG_ACTION_READ_ALL */
+	nm_check(len >= 0, "the kernel's log");
+	log[len] = 0;
+	while ((at = strstr(at, "weird page"))) {
+		nr++;
+		at++;
+	}
+
+	return nr;
+}
+
+/*
+ * A page is given away: vmsplice(SPLICE_F_GIFT), munmap(), and splice() to a file
+ * system that would take it for its page cache. It is copied, and comes home.
+ *
+ * On stock: fails, the page has left its pool when the skb was freed; the page
+ * cache has it. Without "splice: do not steal pages of page_pools": fails, each
+ * page is dumped to the log.
+ */
+static void put_gift(void)
+{
+	unsigned int weird = weird_pages();
+	int fd, status;
+	pid_t reader;
+
+	fd = fuse_mount();
+	open_mapped(1);
+	reader = nm_fork(fuse_reader, NULL);
+	while (!waitpid(reader, &status, WNOHANG))
+		if (nm_readable(fd))
+			fuse_serve(fd);
+	nm_check(!status, "the reader failed");
+	check_home(1);
+	nm_check_eq(weird_pages(), weird, "pages that fuse found weird");
 }
 
 /*
@@ -1203,6 +1355,7 @@ static const struct nm_test tests[] = {
 	NM_TEST(put_kill),
 	NM_TEST(put_execve),
 	NM_TEST(put_pipe),
+	NM_TEST(put_gift),
 	NM_TEST(put_splice),
 	NM_TEST(put_pin),
 	NM_TEST(put_skb),
