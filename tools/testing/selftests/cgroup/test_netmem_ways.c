@@ -491,21 +491,6 @@ static void sockmap_set(int map, int sk)
 	nm_check(!sys_bpf(BPF_MAP_UPDATE_ELEM, &attr), "BPF_MAP_UPDATE_ELEM");
 }
 
-static int skb_prog(const struct bpf_insn *insns, unsigned int nr)
-{
-	union bpf_attr attr = {};
-	int fd;
-
-	attr.prog_type = BPF_PROG_TYPE_SK_SKB;
-	attr.insns = (uintptr_t)insns;
-	attr.insn_cnt = nr;
-	attr.license = (uintptr_t)"GPL";
-	fd = sys_bpf(BPF_PROG_LOAD, &attr);
-	nm_check(fd >= 0, "BPF_PROG_LOAD");
-
-	return fd;
-}
-
 /* return bpf_sk_redirect_map(skb, @map, 0, BPF_F_INGRESS) */
 static int verdict_prog(int map)
 {
@@ -520,7 +505,7 @@ static int verdict_prog(int map)
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
 
-	return skb_prog(insns, ARRAY_SIZE(insns));
+	return nm_bpf_load(BPF_PROG_TYPE_SK_SKB, 0, insns, ARRAY_SIZE(insns));
 }
 
 #define PARSED_MAX	512
@@ -538,7 +523,7 @@ static int parser_prog(void)
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
 
-	return skb_prog(insns, ARRAY_SIZE(insns));
+	return nm_bpf_load(BPF_PROG_TYPE_SK_SKB, 0, insns, ARRAY_SIZE(insns));
 }
 
 static void sockmap_attach(int map, int prog, enum bpf_attach_type type)
@@ -626,7 +611,7 @@ static void sockmap_fn(void)
 	check_no_oom(cg);
 }
 
-static void sockmap_test(void)
+static void sockmap_test(void (*fn)(void))
 {
 	pid_t pid;
 
@@ -634,7 +619,7 @@ static void sockmap_test(void)
 	nm_sync_init(&first_sync);
 	open_stream();
 	nm_conn_open(&lo[0], ns, ns, NM_ADDR_LO);
-	pid = start_in(cg, sockmap_fn);
+	pid = start_in(cg, fn);
 	nm_await(&first_sync, 0);
 	nm_send(conn.tx, 0, REDIRECTED, SEED);
 	nm_wait(pid);
@@ -647,7 +632,7 @@ static void sockmap_test(void)
  */
 static void sockmap_redirect(void)
 {
-	sockmap_test();
+	sockmap_test(sockmap_fn);
 }
 
 /*
@@ -658,7 +643,7 @@ static void sockmap_redirect(void)
 static void sockmap_parser(void)
 {
 	parsed = true;
-	sockmap_test();
+	sockmap_test(sockmap_fn);
 }
 
 static void broken_fn(void)
@@ -682,16 +667,7 @@ static void broken_fn(void)
  */
 static void sockmap_closed(void)
 {
-	pid_t pid;
-
-	limited_test();
-	nm_sync_init(&first_sync);
-	open_stream();
-	nm_conn_open(&lo[0], ns, ns, NM_ADDR_LO);
-	pid = start_in(cg, broken_fn);
-	nm_await(&first_sync, 0);
-	nm_send(conn.tx, 0, REDIRECTED, SEED);
-	nm_wait(pid);
+	sockmap_test(broken_fn);
 }
 
 /* ----- packet sockets ----- */
@@ -814,19 +790,6 @@ static void packet_queue(void)
 
 /* ----- kTLS ----- */
 
-static void tls_start(int fd, int direction)
-{
-	struct tls12_crypto_info_aes_gcm_128 info = {
-		.info.version = TLS_1_2_VERSION,
-		.info.cipher_type = TLS_CIPHER_AES_GCM_128,
-	};
-
-	if (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")))
-		nm_skip("no kTLS (CONFIG_TLS)");
-	nm_check(!setsockopt(fd, SOL_TLS, direction, &info, sizeof(info)),
-		 "SOL_TLS");
-}
-
 #define TLS_BYTES	MB(64ULL)
 #define TLS_IOV		1024
 
@@ -841,7 +804,7 @@ static void tls_peek_fn(void)
 	ssize_t ret;
 	size_t i;
 
-	tls_start(fd, TLS_RX);
+	nm_tls_on(fd, TLS_RX);
 	nm_tell(&first_sync, 1);
 	memset(buf, 1, sizeof(buf));
 	for (i = 0; i < TLS_IOV; i++)
@@ -873,7 +836,7 @@ static void tls_test(void (*fn)(void))
 	nm_conn_open(&lo[0], ns, ns, NM_ADDR_LO);
 	pid = start_in(cg, fn);
 	nm_await(&first_sync, 0);
-	tls_start(lo[0].tx, TLS_TX);
+	nm_tls_on(lo[0].tx, TLS_TX);
 	nm_send(lo[0].tx, 0, TLS_BYTES, SEED);
 	nm_wait(pid);
 }
@@ -892,7 +855,7 @@ static void tls_splice_fn(void)
 {
 	int fd = nm_conn_accept(&lo[0]);
 
-	tls_start(fd, TLS_RX);
+	nm_tls_on(fd, TLS_RX);
 	nm_tell(&first_sync, 1);
 	check_parked(splice_stream(fd));
 }

@@ -552,22 +552,9 @@ static const struct nm_test tests[] = {
 	NM_TEST(splice_direct),
 };
 
-static bool veth_gone(void)
-{
-	/* if_nametoindex() would have the kernel look for a module */
-	return access("/sys/class/net/nmv0", F_OK);
-}
-
-/* The netns of a test goes away in the background, and takes the peer along */
-static int after_test(const char *name)
-{
-	return nm_until(veth_gone(), NM_TIMEOUT_MS) ? KSFT_PASS : KSFT_FAIL;
-}
-
 int main(int argc, char **argv)
 {
 	const struct nm_suite suite = {
-		.after = after_test,
 		.tests = tests,
 		.nr = ARRAY_SIZE(tests),
 	};

@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/if_packet.h>
+#include <linux/tcp.h>
+#include <linux/tls.h>
 #include <linux/types.h>
 #include <net/if.h>
 #include <stdlib.h>
@@ -136,6 +138,19 @@ int nm_packet_socket(const char *name, int proto, int rcvbuf)
 	nm_check(!bind(fd, (void *)&sll, sizeof(sll)), "bind to %s", name);
 
 	return fd;
+}
+
+void nm_tls_on(int fd, int direction)
+{
+	struct tls12_crypto_info_aes_gcm_128 info = {
+		.info.version = TLS_1_2_VERSION,
+		.info.cipher_type = TLS_CIPHER_AES_GCM_128,
+	};
+
+	if (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")))
+		nm_skip("no TLS sockets (CONFIG_TLS)");
+	nm_check(!setsockopt(fd, SOL_TLS, direction, &info, sizeof(info)),
+		 "SOL_TLS");
 }
 
 /* Each write is a request of its own, with a gap before the next */

@@ -201,7 +201,13 @@ void nm_link_mtu(const char *name, int mtu);
 void nm_route_add(const char *net, const char *gateway);
 void nm_forwarding_on(const char *name);
 
-/* ----- XDP ----- */
+/* ----- BPF and XDP ----- */
+
+struct bpf_insn;
+
+/* A program of type @type, as an fd */
+int nm_bpf_load(uint32_t type, uint32_t flags, const struct bpf_insn *insns,
+		unsigned int nr);
 
 /* Programs, as fds, that take frags */
 int nm_xdp_verdict(int verdict);
@@ -307,6 +313,9 @@ void nm_pin_verify(int fd, size_t pages, uint64_t off, uint64_t seed);
 
 /* A packet socket on a device. What it has not read are clones of skbs. */
 int nm_packet_socket(const char *name, int proto, int rcvbuf);
+
+/* kTLS with a key of zeroes, in direction TLS_TX or TLS_RX */
+void nm_tls_on(int fd, int direction);
 
 /* A virtio disk that nobody uses and that is empty. Skips if there is none. */
 const char *nm_scratch_disk(void);

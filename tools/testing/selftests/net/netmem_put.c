@@ -42,9 +42,6 @@
 /* Less than a ring holds: all of them can come back */
 #define PAGES	256
 
-#ifndef SOL_TLS
-#define SOL_TLS			282
-#endif
 #ifndef MADV_HWPOISON
 #define MADV_HWPOISON		100
 #endif
@@ -531,19 +528,6 @@ static void put_skb(void)
 	check_home(pages);
 }
 
-static void tls_on(int fd)
-{
-	struct tls12_crypto_info_aes_gcm_128 info = {
-		.info.version = TLS_1_2_VERSION,
-		.info.cipher_type = TLS_CIPHER_AES_GCM_128,
-	};
-
-	if (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")))
-		nm_skip("no TLS sockets (CONFIG_TLS)");
-	nm_check(!setsockopt(fd, SOL_TLS, TLS_TX, &info, sizeof(info)),
-		 "TLS_TX");
-}
-
 /*
  * The pages are spliced to a TLS socket, whose records have them until they are
  * encrypted: sk_msg_free() -> put_page().
@@ -558,7 +542,7 @@ static void put_tls(void)
 
 	open_mapped(pages);
 	nm_conn_open(&lo, pair.ns_tx, pair.ns_tx, NM_ADDR_LO);
-	tls_on(lo.tx);
+	nm_tls_on(lo.tx, TLS_TX);
 	nm_pipe(fd, pages);
 	nm_vmsplice(fd[1], rx.area, pages);
 	nm_rx_unmap(&rx, 0, pages);
@@ -1378,23 +1362,9 @@ static const struct nm_test tests[] = {
 	NM_TEST(hwpoison),
 };
 
-static bool veth_gone(void)
-{
-	/* if_nametoindex() would have the kernel look for a module */
-	return access("/sys/class/net/nmv0", F_OK) &&
-	       access("/sys/class/net/nmv3", F_OK);
-}
-
-/* The netns of a test goes away in the background, and takes the peers along */
-static int after_test(const char *name)
-{
-	return nm_until(veth_gone(), NM_TIMEOUT_MS) ? KSFT_PASS : KSFT_FAIL;
-}
-
 int main(int argc, char **argv)
 {
 	const struct nm_suite suite = {
-		.after = after_test,
 		.tests = tests,
 		.nr = ARRAY_SIZE(tests),
 	};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The XDP part of netmem_lib.h: small programs, without any library.
+ * The BPF part of netmem_lib.h: small programs, without any library.
  */
 #include <errno.h>
 #include <linux/bpf.h>
@@ -16,14 +16,15 @@
 #define CALL(fn)	INSN(BPF_JMP | BPF_CALL, 0, 0, fn)
 #define EXIT		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0)
 
-static int xdp_load(const struct bpf_insn *insns, unsigned int nr)
+int nm_bpf_load(uint32_t type, uint32_t flags, const struct bpf_insn *insns,
+		unsigned int nr)
 {
 	union bpf_attr attr = {
-		.prog_type = BPF_PROG_TYPE_XDP,
+		.prog_type = type,
 		.insns = (uintptr_t)insns,
 		.insn_cnt = nr,
 		.license = (uintptr_t)"GPL",
-		.prog_flags = BPF_F_XDP_HAS_FRAGS,
+		.prog_flags = flags,
 	};
 	int fd;
 
@@ -32,6 +33,11 @@ static int xdp_load(const struct bpf_insn *insns, unsigned int nr)
 	fd = syscall(__NR_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
 	nm_check(fd >= 0, "BPF_PROG_LOAD");
 	return fd;
+}
+
+static int xdp_load(const struct bpf_insn *insns, unsigned int nr)
+{
+	return nm_bpf_load(BPF_PROG_TYPE_XDP, BPF_F_XDP_HAS_FRAGS, insns, nr);
 }
 
 int nm_xdp_verdict(int verdict)
