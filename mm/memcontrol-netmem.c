@@ -95,6 +95,17 @@ static unsigned long netmem_cache(struct mem_cgroup *memcg)
 	return cache - min(cache, keep);
 }
 
+/*
+ * Whoever looks why data are copied rather than mapped finds it where other memory
+ * tells that it met a limit.
+ */
+static void netmem_limit_event(struct mem_cgroup *memcg)
+{
+	bool high = READ_ONCE(memcg->memory.high) < READ_ONCE(memcg->memory.max);
+
+	memcg_memory_event(memcg, high ? MEMCG_HIGH : MEMCG_MAX);
+}
+
 static void netmem_reclaim(struct mem_cgroup *memcg, unsigned long nr_pages)
 {
 	unsigned long pflags;
@@ -123,6 +134,8 @@ static unsigned int netmem_fit(struct mem_cgroup *memcg, unsigned int nr_pages,
 	cache = netmem_cache(tightest);
 	if (room >= (long)nr_pages && room + cache >= nr_pages + reserve)
 		return nr_pages;
+
+	netmem_limit_event(tightest);
 
 	/* What other CPUs have charged ahead is room, too, a moment later */
 	drain_all_stock(tightest);

@@ -141,18 +141,26 @@ static void page_pool_report_leak(struct page *page)
 
 /* What the ring must not get; page_pool_put_netmem_bulk() sees to the rest. */
 static bool page_pool_may_recycle(const struct page_pool *pool,
-				  struct folio *folio)
+				  struct folio *folio,
+				  enum page_pool_release_reason *why_not)
 {
 	int nid;
 
 	/* Stale at worst: the release worker empties the ring again */
-	if (unlikely(data_race(pool->destroy_cnt)) || pool->dma_bounce)
+	*why_not = PP_RELEASE_DESTROYED;
+	if (unlikely(data_race(pool->destroy_cnt)))
 		return false;
 
+	*why_not = PP_RELEASE_BOUNCE;
+	if (pool->dma_bounce)
+		return false;
+
+	*why_not = PP_RELEASE_HWPOISON;
 	if (unlikely(folio_contain_hwpoisoned_page(folio)))
 		return false;
 
 	/* Written by NAPI; refill looks again */
+	*why_not = PP_RELEASE_NODE;
 	nid = READ_ONCE(pool->p.nid);
 	return nid == NUMA_NO_NODE || nid == folio_nid(folio);
 }
@@ -208,6 +216,8 @@ static void page_pool_free_homeless(struct page *page)
 {
 	netmem_ref netmem = page_to_netmem(page);
 
+	trace_page_pool_state_release(NULL, netmem, 0, page_pool_page_id(page),
+				      PP_RELEASE_POOL_GONE);
 	if (PP_DMA_INDEX_BITS)
 		netmem_set_dma_index(netmem, 0);
 	page_pool_set_dma_addr_netmem(netmem, 0);
@@ -224,6 +234,7 @@ static void page_pool_take_home(struct page_pool_homecoming *home,
 				struct page *page)
 {
 	struct netmem_desc *desc = pp_page_to_nmdesc(page);
+	enum page_pool_release_reason why_not;
 	bool recyclable;
 
 	/* The link of netmem_gather(): a free page has no mapping */
@@ -241,7 +252,8 @@ static void page_pool_take_home(struct page_pool_homecoming *home,
 
 	/* Whether the ring has room shows only later */
 	recyclable = home->pool &&
-		     page_pool_may_recycle(home->pool, page_folio(page));
+		     page_pool_may_recycle(home->pool, page_folio(page),
+					   &why_not);
 	trace_page_pool_return(page, recyclable);
 	mem_cgroup_uncharge_netmem(page, &home->uncharge);
 	page_pool_clear_stray_flags(page);
@@ -259,7 +271,7 @@ static void page_pool_take_home(struct page_pool_homecoming *home,
 	if (recyclable)
 		home->recyclable[home->nr_recyclable++] = page_to_netmem(page);
 	else
-		page_pool_return_netmem(home->pool, page_to_netmem(page));
+		page_pool_return_netmem(home->pool, page_to_netmem(page), why_not);
 }
 
 static void page_pool_put_home(struct llist_node *node)
