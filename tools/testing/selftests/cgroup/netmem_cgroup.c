@@ -95,7 +95,7 @@ void run_in(const char *cgroup, void (*fn)(void))
 	nm_wait(start_in(cgroup, fn));
 }
 
-void fill_page_cache(long max)
+void fill_page_cache(const char *cgroup, long max)
 {
 	static char buf[256 * 1024];
 	long done;
@@ -106,8 +106,8 @@ void fill_page_cache(long max)
 	for (done = 0; done < 2 * max; done += sizeof(buf))
 		nm_check_eq(read(fd, buf, sizeof(buf)), sizeof(buf), "read");
 	/* The pages stay in the page cache as long as the device is open */
-	nm_check(stat_of(cg, "file") >= max / 2, "file is %ld",
-		 stat_of(cg, "file"));
+	nm_check(stat_of(cgroup, "file") >= max / 2, "file is %ld",
+		 stat_of(cgroup, "file"));
 }
 
 void open_stream(void)

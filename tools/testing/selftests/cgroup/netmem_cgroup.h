@@ -51,8 +51,8 @@ void check_no_oom(const char *cgroup);
 pid_t start_in(const char *cgroup, void (*fn)(void));
 void run_in(const char *cgroup, void (*fn)(void));
 
-/* Page cache up to the limit of cg, which is @max, charged to it */
-void fill_page_cache(long max);
+/* Page cache up to the limit of the caller's @cgroup, which is @max */
+void fill_page_cache(const char *cgroup, long max);
 
 /* net.ipv4.tcp_zerocopy_rx_memcg */
 void set_mode(const char *mode);

@@ -470,7 +470,7 @@ static void page_cache_fn(void)
 {
 	long max = cg_read_long(cg, "memory.max");
 
-	fill_page_cache(max);
+	fill_page_cache(cg, max);
 	keep_fn();
 	check_kept(cg, max / 2, max);
 }
@@ -489,6 +489,77 @@ static void limit_page_cache(void)
 	open_stream();
 	send_pages(stream_bytes / NM_PAGE);
 	run_in(cg, page_cache_fn);
+}
+
+/* Page cache of another cgroup, after what fill_page_cache() reads */
+#define OTHER_OFFSET	MB(40L)
+#define OTHER_BYTES	MB(4L)
+
+static int other_fd;
+
+static void other_page_cache_fn(void)
+{
+	static char buf[OTHER_BYTES];
+
+	nm_check_eq(pread(other_fd, buf, sizeof(buf), OTHER_OFFSET),
+		    sizeof(buf), "read");
+}
+
+/* Microseconds that somebody in @cgroup waited for memory */
+static long stalled(const char *cgroup)
+{
+	char buf[256], *total;
+
+	nm_check(!cg_read(cgroup, "memory.pressure", buf, sizeof(buf)),
+		 "no memory.pressure (CONFIG_PSI)");
+	total = strstr(buf, "total=");
+	nm_check(total, "memory.pressure: %s", buf);
+
+	return atol(total + strlen("total="));
+}
+
+static void pressure_fn(void)
+{
+	long max = cg_read_long(cg_a, "memory.max"), events, waited;
+
+	fill_page_cache(cg_a, max);
+	events = cg_read_key_long(cg_a, "memory.events", "max ");
+	waited = stalled(cg_a);
+	keep_fn();
+	check_kept(cg_a, max / 2, max);
+	nm_check(cg_read_key_long(cg_a, "memory.events", "max ") > events,
+		 "memory.events does not tell");
+	nm_check(stalled(cg_a) > waited, "memory.pressure does not tell");
+}
+
+/*
+ * A cgroup at its limit gives up page cache of its own before a charge fails,
+ * says so, and nobody else has to give anything.
+ *
+ * On stock: fails, all is mapped.
+ */
+static void limit_own_pressure(void)
+{
+	long file, waited;
+
+	other_fd = open(nm_scratch_disk(), O_RDONLY | O_CLOEXEC);
+	nm_check(other_fd >= 0, "disk");
+	create_nested();
+	set_limit(cg_a, "memory.max", MB(16L));
+	run_in(cg_b, other_page_cache_fn);
+	nm_check(nm_until(stat_of(cg_b, "file") >= OTHER_BYTES, STAT_MS),
+		 "file of the other one is %ld", stat_of(cg_b, "file"));
+	file = stat_of(cg_b, "file");
+	waited = stalled(cg_b);
+
+	stream_bytes = MB(24ULL);
+	open_stream();
+	send_pages(stream_bytes / NM_PAGE);
+	run_in(cg_a, pressure_fn);
+
+	nm_check_eq(stat_of(cg_b, "file"), file, "page cache of the other one");
+	nm_check_eq(stat_of(cg_b, "pgscan"), 0, "pages of it looked at");
+	nm_check_eq(stalled(cg_b), waited, "time that it waited");
 }
 
 /* ----- the end of a charge ----- */
@@ -1502,6 +1573,7 @@ static const struct nm_test tests[] = {
 	NM_TEST(limit_high),
 	NM_TEST(limit_parent_high),
 	NM_TEST(limit_page_cache),
+	NM_TEST(limit_own_pressure),
 	NM_TEST(uncharge_pipe),
 	NM_TEST(uncharge_pin),
 	NM_TEST(uncharge_fork),

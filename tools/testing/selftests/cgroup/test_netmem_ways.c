@@ -172,7 +172,7 @@ static void splice_limit_fn(void)
 	int err;
 
 	if (cached)
-		fill_page_cache(max);
+		fill_page_cache(cg, max);
 	accept_stream(1);
 	nm_need_pages(rx.fd);
 	err = fill_pipes(&pipes, rx.fd);
@@ -333,7 +333,7 @@ static void splice_udp_fn(void)
 	int err;
 
 	if (cached)
-		fill_page_cache(WAYS_MAX);
+		fill_page_cache(cg, WAYS_MAX);
 	err = splice_messages(UDP_BYTES, UDP_PAGES);
 	check_parked(err);
 	/* A datagram is there, all of it, or not at all */

@@ -1063,6 +1063,14 @@ void nm_rx_unmap(struct nm_rx *rx, size_t index, size_t pages)
 	nm_rx_forget(rx, index, pages);
 }
 
+void nm_rx_reuse(struct nm_rx *rx)
+{
+	nm_rx_forget(rx, 0, rx->pages);
+	rx->used = 0;
+	nm_check(mmap(rx->area, rx->pages * NM_PAGE, PROT_READ,
+		      MAP_SHARED | MAP_FIXED, rx->fd, 0) == rx->area, "mmap");
+}
+
 void nm_rx_exit(struct nm_rx *rx)
 {
 	nm_check(!munmap(rx->area, rx->pages * NM_PAGE), "munmap");

@@ -137,6 +137,7 @@ struct nm_pair {
 	unsigned int rx_ifindex;
 	unsigned int tx_ifindex;
 	unsigned int keeps;	/* pages the pool keeps: ready, or in the device's ring */
+	unsigned int queues;	/* set before nm_pair_create(), if not one */
 };
 
 #define NM_RING		512	/* netdevsim's default */
@@ -171,6 +172,8 @@ void nm_pair_extend_veth(const struct nm_pair *pair, int ns_far);
 void nm_pair_delete(void);
 /* Gives the receiver's queue a new page_pool */
 void nm_pair_restart(const struct nm_pair *pair);
+/* Devices with that many pools in all, which have no pages yet */
+void nm_many_pools(unsigned int pools);
 /* Makes the way from the sender to the receiver @ms long, or skips the test */
 void nm_pair_delay(const struct nm_pair *pair, unsigned int ms);
 /*
@@ -288,6 +291,8 @@ void nm_rx_keep(struct nm_rx *rx, uint64_t end);
 /* Every byte of the pages that are mapped */
 void nm_rx_verify(const struct nm_rx *rx);
 void nm_rx_unmap(struct nm_rx *rx, size_t index, size_t pages);
+/* Unmaps all of them, and the area can be used again from its start */
+void nm_rx_reuse(struct nm_rx *rx);
 /* The pages are gone some other way */
 void nm_rx_forget(struct nm_rx *rx, size_t index, size_t pages);
 /* Unmaps all and closes the socket */
@@ -397,6 +402,10 @@ void nm_trace_walk(void (*fn)(const struct nm_event *ev, void *arg), void *arg);
 /* Value of field @key of an event, @none if it has no such field */
 uint64_t nm_event_u64(const struct nm_event *ev, const char *key, uint64_t none);
 bool nm_event_is(const struct nm_event *ev, const char *name);
+
+/* Counts an event from now on. Returns false if there is no such event. */
+bool nm_count_event(const char *event);
+long nm_event_count(const char *event);
 
 /*
  * Lent pages of a pool, as the events page_pool_lend and page_pool_return have

@@ -21,6 +21,8 @@
 #define NSIM_ID_TX	7312
 #define NSIM_ID_FAR_RX	7313
 #define NSIM_ID_FAR_TX	7314
+#define NSIM_ID_MANY	7315	/* and on */
+#define NSIM_ID_LAST	7319
 
 #define VETH_RX		"nmvrx"
 #define VETH_TX		"nmvtx"
@@ -80,12 +82,12 @@ static void nsim_name(const struct if_nameindex *before, char *name)
 	nm_fail("netdevsim made no device");
 }
 
-static void nsim_create_one(int id, char *name)
+static void nsim_create_one(int id, char *name, unsigned int queues)
 {
 	struct if_nameindex *before = if_nameindex();
 	char text[32];
 
-	snprintf(text, sizeof(text), "%d 1 1", id);
+	snprintf(text, sizeof(text), "%d 1 %u", id, queues);
 	nsim_ctl("new_device", text);
 	nsim_name(before, name);
 	if_freenameindex(before);
@@ -95,23 +97,42 @@ struct nsim_end {
 	int id;
 	char *name;
 	unsigned int ifindex;
+	unsigned int queues;
 	unsigned int ring;	/* of a receiver */
 };
+
+#define NSIM_RING_MAX	4096	/* unless told otherwise */
+
+static void nsim_allow_ring(const struct nsim_end *end)
+{
+	char path[128], text[16];
+
+	snprintf(path, sizeof(path),
+		 "/sys/kernel/debug/netdevsim/netdevsim%d/ports/0/ethtool/ring/rx_max_pending",
+		 end->id);
+	snprintf(text, sizeof(text), "%u", end->ring);
+	nm_check(!nm_write(path, text), "%s > %s", text, path);
+}
 
 static void nsim_create_end(void *arg)
 {
 	struct nsim_end *end = arg;
 
-	nsim_create_one(end->id, end->name);
+	nsim_create_one(end->id, end->name, end->queues);
 	end->ifindex = if_nametoindex(end->name);
+	if (end->ring > NSIM_RING_MAX)
+		nsim_allow_ring(end);
 	if (end->ring)
 		nm_rings_set(end->name, end->ring, true);
 }
 
 static void nsim_create_pair(struct nm_pair *pair, int id_rx, int id_tx)
 {
-	struct nsim_end rx = { id_rx, pair->rx_name, .ring = pair->keeps };
-	struct nsim_end tx = { id_tx, pair->tx_name };
+	unsigned int queues = pair->queues ? pair->queues : 1;
+	struct nsim_end rx = {
+		id_rx, pair->rx_name, .queues = queues, .ring = pair->keeps
+	};
+	struct nsim_end tx = { id_tx, pair->tx_name, .queues = queues };
 	char text[64];
 
 	nm_in_ns(pair->ns_rx, nsim_create_end, &rx);
@@ -121,6 +142,22 @@ static void nsim_create_pair(struct nm_pair *pair, int id_rx, int id_tx)
 	snprintf(text, sizeof(text), "%d:%u %d:%u", pair->ns_rx, rx.ifindex,
 		 pair->ns_tx, tx.ifindex);
 	nsim_ctl("link_device", text);
+}
+
+#define NSIM_QUEUES_MAX	1000U
+
+void nm_many_pools(unsigned int pools)
+{
+	unsigned int queues, id;
+	char name[IFNAMSIZ];
+
+	nm_need_netdevsim("as many queues as it likes");
+	for (id = NSIM_ID_MANY; pools; id++, pools -= queues) {
+		nm_check(id <= NSIM_ID_LAST, "too many pools");
+		queues = pools < NSIM_QUEUES_MAX ? pools : NSIM_QUEUES_MAX;
+		nsim_create_one(id, name, queues);
+		nm_link_set(name, true);
+	}
 }
 
 static void nsim_create(struct nm_pair *pair)
@@ -133,7 +170,7 @@ static void nsim_delete(void)
 	char text[16];
 	int id;
 
-	for (id = NSIM_ID_RX; id <= NSIM_ID_FAR_TX; id++) {
+	for (id = NSIM_ID_RX; id <= NSIM_ID_LAST; id++) {
 		snprintf(text, sizeof(text), "%d", id);
 		nm_write(NSIM_BUS "/del_device", text);
 	}
@@ -359,6 +396,8 @@ void nm_pair_create(struct nm_pair *pair, unsigned int ring)
 {
 	if (ring != NM_RING)
 		nm_need_netdevsim("sets the size of the ring");
+	if (pair->queues)
+		nm_need_netdevsim("sets the number of queues");
 	nm_pair_delete();
 	pair->keeps = nic->ring ? nic->ring + nic->posted : ring;
 	pair->ns_rx = this_ns();

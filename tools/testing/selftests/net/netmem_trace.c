@@ -17,6 +17,7 @@
 #define TRACEFS		"/sys/kernel/tracing"
 #define INSTANCE	TRACEFS "/instances/netmem_test"
 #define LENT_INSTANCE	TRACEFS "/instances/netmem_lent"
+#define COUNT_INSTANCE	TRACEFS "/instances/netmem_count"
 #define KPROBE_GROUP	"netmem_test"
 
 static void control(const char *instance, const char *file, const char *text)
@@ -114,6 +115,7 @@ void nm_trace_cleanup(void)
 	int fd;
 
 	rmdir(LENT_INSTANCE);
+	rmdir(COUNT_INSTANCE);
 	if (rmdir(INSTANCE))
 		return;
 	fd = open(TRACEFS "/kprobe_events", O_WRONLY | O_APPEND | O_CLOEXEC);
@@ -249,4 +251,52 @@ long nm_lent(void)
 	free(line);
 
 	return lent.lent;
+}
+
+static void event_path(const char *event, const char *file, char *path,
+		       size_t size)
+{
+	const char *colon = strchr(event, ':');
+
+	nm_check(colon, "%s is no event", event);
+	snprintf(path, size, "events/%.*s/%s/%s", (int)(colon - event), event,
+		 colon + 1, file);
+}
+
+bool nm_count_event(const char *event)
+{
+	char path[PATH_MAX], full[PATH_MAX + sizeof(COUNT_INSTANCE)];
+
+	create(COUNT_INSTANCE);
+	event_path(event, "trigger", path, sizeof(path));
+	snprintf(full, sizeof(full), COUNT_INSTANCE "/%s", path);
+	if (access(full, F_OK))
+		return false;
+	/* The key does not matter: the total is wanted */
+	control(COUNT_INSTANCE, path, "hist:keys=pool_id:size=4096");
+
+	return true;
+}
+
+long nm_event_count(const char *event)
+{
+	char path[PATH_MAX], full[PATH_MAX + sizeof(COUNT_INSTANCE)], *line = NULL;
+	long hits = -1, dropped = -1;
+	size_t size = 0;
+	FILE *file;
+
+	event_path(event, "hist", path, sizeof(path));
+	snprintf(full, sizeof(full), COUNT_INSTANCE "/%s", path);
+	file = fopen(full, "re");
+	nm_check(file, "%s", full);
+	while (getline(&line, &size, file) > 0) {
+		sscanf(line, " Hits: %ld", &hits);
+		sscanf(line, " Dropped: %ld", &dropped);
+	}
+	free(line);
+	fclose(file);
+	nm_check(hits >= 0 && !dropped, "%s: %ld hits, %ld dropped", event, hits,
+		 dropped);
+
+	return hits;
 }
