@@ -6,6 +6,7 @@
  * driver's, which takes them without a lock.
  */
 
+#include <linux/bottom_half.h>
 #include <linux/jiffies.h>
 #include <linux/list.h>
 #include <linux/mmzone.h>
@@ -51,77 +52,89 @@ int page_pool_ring_count(const struct page_pool *pool)
 	return count;
 }
 
-/* In page_pool::idle: a node, and how many pages it was told are idle there */
-#define IDLE_COUNT_BITS		16
-#define IDLE_COUNT_MASK		(BIT(IDLE_COUNT_BITS) - 1)
-static_assert(PP_RING_SIZE_MAX <= IDLE_COUNT_MASK);
-
-static void page_pool_mod_idle(const struct page_pool *pool, u32 idle, int sign)
+static void page_pool_mod_idle(struct page_pool *pool, int nr)
 {
-	long nr = idle & IDLE_COUNT_MASK;
-
-	if (nr)
-		mod_node_page_state(NODE_DATA(idle >> IDLE_COUNT_BITS),
-				    NR_PAGE_POOL_CACHED,
-				    sign * (nr << pool->p.order));
-}
-
-static void page_pool_set_idle(struct page_pool *pool, u32 idle)
-{
-	int delta;
-	u32 old;
-
-	old = xchg(&pool->idle, idle);
-	if (likely(old >> IDLE_COUNT_BITS == idle >> IDLE_COUNT_BITS)) {
-		delta = idle - old;
-		if (delta)
-			mod_node_page_state(NODE_DATA(idle >> IDLE_COUNT_BITS),
-					    NR_PAGE_POOL_CACHED,
-					    delta * (1L << pool->p.order));
-		return;
-	}
-
-	/* The pool went on with pages of another node */
-	page_pool_mod_idle(pool, old, -1);
-	page_pool_mod_idle(pool, idle, 1);
+	atomic_add(nr, &pool->idle);
+	mod_node_page_state(NODE_DATA(pool->idle_nid), NR_PAGE_POOL_CACHED,
+			    nr * (1L << pool->p.order));
 }
 
 /**
- * page_pool_count_idle() - bring NR_PAGE_POOL_CACHED up to date
+ * page_pool_count_idle() - count what went into the ring
  * @pool: a pool that cannot go away meanwhile
  *
- * For every batch of pages that went into the ring or came out of it. Pages of
- * another node than that of the last new page count for that node as well. They
- * are few: refill frees them.
+ * Called for every batch of pages. Pages of another node than that of the newest
+ * page count for that one, too. They are few: refill frees them.
  *
- * Context: Any but NMI.
+ * Who takes pages at the same time counts these before or after: it is right to
+ * a batch, and looked at afresh with the next one.
+ *
+ * Context: Any but NMI. The ring's producer lock is held.
  */
 void page_pool_count_idle(struct page_pool *pool)
 {
-	int count, nid = READ_ONCE(pool->page_nid);
+	int nr = page_pool_ring_count(pool) - atomic_read(&pool->idle);
 
 	/* No page ever: a memory provider's */
-	if (nid == NUMA_NO_NODE)
+	if (pool->idle_nid == NUMA_NO_NODE)
 		return;
 
-	/*
-	 * Producer and consumer may be here at a time, and who looked first may
-	 * write last. The xchg orders the write before the second look.
-	 */
-	do {
-		count = page_pool_ring_count(pool);
-		page_pool_set_idle(pool, nid << IDLE_COUNT_BITS | count);
-	} while (abs(page_pool_ring_count(pool) - count) >=
-		 PP_ALLOC_CACHE_REFILL);
+	if (nr)
+		page_pool_mod_idle(pool, nr);
 }
 
 /**
- * page_pool_forget_idle() - take a pool that is freed next off the counter
- * @pool: a pool without pages
+ * page_pool_uncount_idle() - count what came out of the ring
+ * @pool: a pool that cannot go away meanwhile
+ * @nr: pages of the pool's order
+ *
+ * Some of them may not have been counted yet.
+ *
+ * Context: Any but NMI. The ring's consumer lock is held.
  */
-void page_pool_forget_idle(struct page_pool *pool)
+void page_pool_uncount_idle(struct page_pool *pool, int nr)
 {
-	page_pool_mod_idle(pool, xchg(&pool->idle, 0), -1);
+	nr = min(nr, atomic_read(&pool->idle));
+	if (nr > 0)
+		page_pool_mod_idle(pool, -nr);
+}
+
+/**
+ * page_pool_recount_idle() - count what is in the ring, exactly
+ * @pool: a pool that cannot go away meanwhile
+ *
+ * Context: Process context.
+ */
+void page_pool_recount_idle(struct page_pool *pool)
+{
+	spin_lock_bh(&pool->ring.producer_lock);
+	page_pool_count_idle(pool);
+	spin_unlock_bh(&pool->ring.producer_lock);
+}
+
+/**
+ * page_pool_move_idle() - count idle pages for another node
+ * @pool: a pool
+ * @nid: node of its newest page
+ *
+ * Context: That of the pool's driver. Locks of the ring are not held.
+ */
+void page_pool_move_idle(struct page_pool *pool, int nid)
+{
+	int nr;
+
+	local_bh_disable();
+	spin_lock(&pool->ring.consumer_lock);
+	spin_lock(&pool->ring.producer_lock);
+	nr = atomic_read(&pool->idle);
+	if (nr)
+		page_pool_mod_idle(pool, -nr);
+	WRITE_ONCE(pool->idle_nid, nid);
+	if (nr)
+		page_pool_mod_idle(pool, nr);
+	spin_unlock(&pool->ring.producer_lock);
+	spin_unlock(&pool->ring.consumer_lock);
+	local_bh_enable();
 }
 
 /**
@@ -168,9 +181,8 @@ static struct page_pool *page_pool_coldest(int nid)
 	struct page_pool *pool, *coldest = NULL;
 
 	list_for_each_entry(pool, &page_pool_idle_list, idle_list) {
-		u32 idle = READ_ONCE(pool->idle);
-
-		if (!(idle & IDLE_COUNT_MASK) || idle >> IDLE_COUNT_BITS != nid)
+		if (atomic_read(&pool->idle) <= 0 ||
+		    READ_ONCE(pool->idle_nid) != nid)
 			continue;
 		if (!coldest || time_before(READ_ONCE(pool->last_used),
 					    READ_ONCE(coldest->last_used)))
@@ -180,7 +192,17 @@ static struct page_pool *page_pool_coldest(int nid)
 	return coldest;
 }
 
-/* Returns pages of any order; @nr is rounded up to what the pool has. */
+static int page_pool_take(struct page_pool *pool, void **bulk, int nr)
+{
+	spin_lock_bh(&pool->ring.consumer_lock);
+	nr = __ptr_ring_consume_batched(&pool->ring, bulk, nr);
+	page_pool_uncount_idle(pool, nr);
+	spin_unlock_bh(&pool->ring.consumer_lock);
+
+	return nr;
+}
+
+/* Frees at least @nr pages, or all that are idle. Says how many. */
 static unsigned long page_pool_shrink(struct page_pool *pool, unsigned long nr)
 {
 	unsigned int order = pool->p.order;
@@ -191,7 +213,7 @@ static unsigned long page_pool_shrink(struct page_pool *pool, unsigned long nr)
 	do {
 		want = min(DIV_ROUND_UP(nr - freed, 1UL << order),
 			   ARRAY_SIZE(bulk));
-		got = ptr_ring_consume_batched_bh(&pool->ring, bulk, want);
+		got = page_pool_take(pool, bulk, want);
 		for (i = 0; i < got; i++)
 			page_pool_return_netmem(pool,
 						(__force netmem_ref)bulk[i],
@@ -199,7 +221,9 @@ static unsigned long page_pool_shrink(struct page_pool *pool, unsigned long nr)
 		freed += (unsigned long)got << order;
 	} while (got == want && freed < nr);
 
-	page_pool_count_idle(pool);
+	/* Empty, so it is not to be chosen again */
+	if (got < want)
+		page_pool_recount_idle(pool);
 
 	return freed;
 }
@@ -241,8 +265,8 @@ static void page_pool_drain_ring(struct page_pool *pool, unsigned long start,
 	void *bulk[XDP_BULK_QUEUE_SIZE];
 
 	for (; left > 0; left -= got) {
-		got = ptr_ring_consume_batched_bh(&pool->ring, bulk,
-						  min(left, ARRAY_SIZE(bulk)));
+		got = page_pool_take(pool, bulk,
+				     min_t(int, left, ARRAY_SIZE(bulk)));
 		if (!got)
 			break;
 		for (i = 0; i < got; i++) {
@@ -258,7 +282,7 @@ static void page_pool_drain_ring(struct page_pool *pool, unsigned long start,
 		}
 	}
 
-	page_pool_count_idle(pool);
+	page_pool_recount_idle(pool);
 }
 
 /**

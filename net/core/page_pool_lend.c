@@ -141,28 +141,33 @@ static void page_pool_report_leak(struct page *page)
 
 /* What the ring must not get; page_pool_put_netmem_bulk() sees to the rest. */
 static bool page_pool_may_recycle(const struct page_pool *pool,
-				  struct folio *folio,
-				  enum page_pool_release_reason *why_not)
+				  struct folio *folio)
 {
 	int nid;
 
 	/* Stale at worst: the release worker empties the ring again */
-	*why_not = PP_RELEASE_DESTROYED;
-	if (unlikely(data_race(pool->destroy_cnt)))
+	if (unlikely(data_race(pool->destroy_cnt)) || pool->dma_bounce)
 		return false;
 
-	*why_not = PP_RELEASE_BOUNCE;
-	if (pool->dma_bounce)
-		return false;
-
-	*why_not = PP_RELEASE_HWPOISON;
 	if (unlikely(folio_contain_hwpoisoned_page(folio)))
 		return false;
 
 	/* Written by NAPI; refill looks again */
-	*why_not = PP_RELEASE_NODE;
 	nid = READ_ONCE(pool->p.nid);
 	return nid == NUMA_NO_NODE || nid == folio_nid(folio);
+}
+
+/* Why it was that page_pool_may_recycle() said no */
+static enum page_pool_release_reason
+page_pool_why_refused(const struct page_pool *pool, struct folio *folio)
+{
+	if (data_race(pool->destroy_cnt))
+		return PP_RELEASE_DESTROYED;
+	if (pool->dma_bounce)
+		return PP_RELEASE_BOUNCE;
+
+	return folio_contain_hwpoisoned_page(folio) ? PP_RELEASE_HWPOISON :
+						      PP_RELEASE_NODE;
 }
 
 /*
@@ -234,7 +239,6 @@ static void page_pool_take_home(struct page_pool_homecoming *home,
 				struct page *page)
 {
 	struct netmem_desc *desc = pp_page_to_nmdesc(page);
-	enum page_pool_release_reason why_not;
 	bool recyclable;
 
 	/* The link of netmem_gather(): a free page has no mapping */
@@ -252,8 +256,7 @@ static void page_pool_take_home(struct page_pool_homecoming *home,
 
 	/* Whether the ring has room shows only later */
 	recyclable = home->pool &&
-		     page_pool_may_recycle(home->pool, page_folio(page),
-					   &why_not);
+		     page_pool_may_recycle(home->pool, page_folio(page));
 	trace_page_pool_return(page, recyclable);
 	mem_cgroup_uncharge_netmem(page, &home->uncharge);
 	page_pool_clear_stray_flags(page);
@@ -271,7 +274,9 @@ static void page_pool_take_home(struct page_pool_homecoming *home,
 	if (recyclable)
 		home->recyclable[home->nr_recyclable++] = page_to_netmem(page);
 	else
-		page_pool_return_netmem(home->pool, page_to_netmem(page), why_not);
+		page_pool_return_netmem(home->pool, page_to_netmem(page),
+					page_pool_why_refused(home->pool,
+							      page_folio(page)));
 }
 
 static void page_pool_put_home(struct llist_node *node)

@@ -16,6 +16,7 @@
 #include "netdev-user.h"
 
 #include "main.h"
+#include "page-pool.h"
 
 #define CGROUP_ROOT	"/sys/fs/cgroup"
 #define FILEID_KERNFS	0xfe
@@ -66,10 +67,38 @@ find_pool(struct netdev_page_pool_get_list *pools, __u64 id)
 	return NULL;
 }
 
+/* In memory of @size bytes at @name, if that is needed */
+const char *
+page_pool_holder_name(const struct netdev_page_pool_holder_get_rsp *h,
+		      char *name, size_t size)
+{
+	if (!h->_present.cgroup_id)
+		return "none";
+
+	if (!cgroup_path(h->cgroup_id, name, size))
+		snprintf(name, size, "id %llu", h->cgroup_id);
+
+	return name;
+}
+
+void
+page_pool_json_holder(const struct netdev_page_pool_holder_get_rsp *h)
+{
+	char path[PATH_MAX];
+
+	if (h->_present.cgroup_id) {
+		jsonw_uint_field(json_wtr, "cgroup_id", h->cgroup_id);
+		if (cgroup_path(h->cgroup_id, path, sizeof(path)))
+			jsonw_string_field(json_wtr, "cgroup", path);
+	}
+	jsonw_uint_field(json_wtr, "lent", h->lent);
+	jsonw_uint_field(json_wtr, "bytes", h->lent_mem);
+}
+
 static void print_json_holder(const struct netdev_page_pool_get_rsp *pp,
 			      const struct netdev_page_pool_holder_get_rsp *h)
 {
-	char ifname[IF_NAMESIZE], path[PATH_MAX];
+	char ifname[IF_NAMESIZE];
 
 	jsonw_start_object(json_wtr);
 	jsonw_uint_field(json_wtr, "id", h->pool_id);
@@ -79,20 +108,14 @@ static void print_json_holder(const struct netdev_page_pool_get_rsp *pp,
 			jsonw_string_field(json_wtr, "ifname", ifname);
 		jsonw_uint_field(json_wtr, "ifindex", pp->ifindex);
 	}
-	if (h->_present.cgroup_id) {
-		jsonw_uint_field(json_wtr, "cgroup_id", h->cgroup_id);
-		if (cgroup_path(h->cgroup_id, path, sizeof(path)))
-			jsonw_string_field(json_wtr, "cgroup", path);
-	}
-	jsonw_uint_field(json_wtr, "lent", h->lent);
-	jsonw_uint_field(json_wtr, "bytes", h->lent_mem);
+	page_pool_json_holder(h);
 	jsonw_end_object(json_wtr);
 }
 
 static void print_plain_holder(const struct netdev_page_pool_get_rsp *pp,
 			       const struct netdev_page_pool_holder_get_rsp *h)
 {
-	char ifname[IF_NAMESIZE], path[PATH_MAX];
+	char ifname[IF_NAMESIZE], name[PATH_MAX];
 
 	printf("pool id: %llu", h->pool_id);
 	if (!pp)
@@ -100,13 +123,8 @@ static void print_plain_holder(const struct netdev_page_pool_get_rsp *pp,
 	else if (pp->_present.ifindex && if_indextoname(pp->ifindex, ifname))
 		printf("  dev: %s[%u]", ifname, pp->ifindex);
 
-	printf("  lent: %llu pages %llu bytes  cgroup: ", h->lent, h->lent_mem);
-	if (!h->_present.cgroup_id)
-		printf("none\n");
-	else if (cgroup_path(h->cgroup_id, path, sizeof(path)))
-		printf("%s\n", path);
-	else
-		printf("id %llu\n", h->cgroup_id);
+	printf("  lent: %llu pages %llu bytes  cgroup: %s\n", h->lent,
+	       h->lent_mem, page_pool_holder_name(h, name, sizeof(name)));
 }
 
 static void print_holders(struct netdev_page_pool_get_list *pools,
