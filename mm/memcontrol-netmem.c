@@ -101,9 +101,12 @@ static unsigned long netmem_cache(struct mem_cgroup *memcg)
  */
 static void netmem_limit_event(struct mem_cgroup *memcg)
 {
-	bool high = READ_ONCE(memcg->memory.high) < READ_ONCE(memcg->memory.max);
+	unsigned long high = READ_ONCE(memcg->memory.high);
+	bool met_high;
 
-	memcg_memory_event(memcg, high ? MEMCG_HIGH : MEMCG_MAX);
+	met_high = netmem_counter_limit(&memcg->memory) ==
+		   high - min(high, MEMCG_CHARGE_BATCH);
+	memcg_memory_event(memcg, met_high ? MEMCG_HIGH : MEMCG_MAX);
 }
 
 static void netmem_reclaim(struct mem_cgroup *memcg, unsigned long nr_pages)
@@ -135,8 +138,6 @@ static unsigned int netmem_fit(struct mem_cgroup *memcg, unsigned int nr_pages,
 	if (room >= (long)nr_pages && room + cache >= nr_pages + reserve)
 		return nr_pages;
 
-	netmem_limit_event(tightest);
-
 	/* What other CPUs have charged ahead is room, too, a moment later */
 	drain_all_stock(tightest);
 	if (cache && room < (long)nr_pages) {
@@ -146,7 +147,11 @@ static unsigned int netmem_fit(struct mem_cgroup *memcg, unsigned int nr_pages,
 	room = netmem_room(memcg, &tightest);
 
 	reserve -= min(reserve, cache);
-	return clamp_t(long, room - (long)reserve, 0, nr_pages);
+	room = clamp_t(long, room - (long)reserve, 0, nr_pages);
+	if (room < nr_pages)
+		netmem_limit_event(tightest);
+
+	return room;
 }
 
 /* Charges up to @nr_pages, never by force or by an OOM kill; says how many. */

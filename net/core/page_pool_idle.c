@@ -12,6 +12,7 @@
 #include <linux/mmzone.h>
 #include <linux/ptr_ring.h>
 #include <linux/rwsem.h>
+#include <linux/sched.h>
 #include <linux/shrinker.h>
 #include <linux/swap.h>
 #include <linux/vmstat.h>
@@ -59,12 +60,24 @@ static void page_pool_mod_idle(struct page_pool *pool, int nr)
 			    nr * (1L << pool->p.order));
 }
 
+static void __page_pool_count_idle(struct page_pool *pool, int count)
+{
+	int nr = count - atomic_read(&pool->idle);
+
+	/* No page ever: a memory provider's */
+	if (pool->idle_nid == NUMA_NO_NODE)
+		return;
+
+	if (nr)
+		page_pool_mod_idle(pool, nr);
+}
+
 /**
  * page_pool_count_idle() - count what went into the ring
  * @pool: a pool that cannot go away meanwhile
  *
  * Called for every batch of pages. Pages of another node than that of the newest
- * page count for that one, too. They are few: refill frees them.
+ * page count for that one, too, until refill finds and frees them one by one.
  *
  * Who takes pages at the same time counts these before or after: it is right to
  * a batch, and looked at afresh with the next one.
@@ -73,14 +86,14 @@ static void page_pool_mod_idle(struct page_pool *pool, int nr)
  */
 void page_pool_count_idle(struct page_pool *pool)
 {
-	int nr = page_pool_ring_count(pool) - atomic_read(&pool->idle);
+	int count = page_pool_ring_count(pool);
 
-	/* No page ever: a memory provider's */
-	if (pool->idle_nid == NUMA_NO_NODE)
-		return;
-
-	if (nr)
-		page_pool_mod_idle(pool, nr);
+	/*
+	 * A full ring looks empty while its consumer is about to move on, and
+	 * who empties one has uncounted all
+	 */
+	if (count)
+		__page_pool_count_idle(pool, count);
 }
 
 /**
@@ -99,6 +112,25 @@ void page_pool_uncount_idle(struct page_pool *pool, int nr)
 		page_pool_mod_idle(pool, -nr);
 }
 
+/* In the order that ptr_ring has for its locks */
+static void page_pool_lock_ring(struct page_pool *pool)
+	__acquires(&pool->ring.consumer_lock)
+	__acquires(&pool->ring.producer_lock)
+{
+	local_bh_disable();
+	spin_lock(&pool->ring.consumer_lock);
+	spin_lock(&pool->ring.producer_lock);
+}
+
+static void page_pool_unlock_ring(struct page_pool *pool)
+	__releases(&pool->ring.producer_lock)
+	__releases(&pool->ring.consumer_lock)
+{
+	spin_unlock(&pool->ring.producer_lock);
+	spin_unlock(&pool->ring.consumer_lock);
+	local_bh_enable();
+}
+
 /**
  * page_pool_recount_idle() - count what is in the ring, exactly
  * @pool: a pool that cannot go away meanwhile
@@ -107,9 +139,9 @@ void page_pool_uncount_idle(struct page_pool *pool, int nr)
  */
 void page_pool_recount_idle(struct page_pool *pool)
 {
-	spin_lock_bh(&pool->ring.producer_lock);
-	page_pool_count_idle(pool);
-	spin_unlock_bh(&pool->ring.producer_lock);
+	page_pool_lock_ring(pool);
+	__page_pool_count_idle(pool, page_pool_ring_count(pool));
+	page_pool_unlock_ring(pool);
 }
 
 /**
@@ -117,24 +149,21 @@ void page_pool_recount_idle(struct page_pool *pool)
  * @pool: a pool
  * @nid: node of its newest page
  *
- * Context: That of the pool's driver. Locks of the ring are not held.
+ * Context: Process or softirq context, that of the pool's driver. Locks of the
+ * ring are not held.
  */
 void page_pool_move_idle(struct page_pool *pool, int nid)
 {
 	int nr;
 
-	local_bh_disable();
-	spin_lock(&pool->ring.consumer_lock);
-	spin_lock(&pool->ring.producer_lock);
+	page_pool_lock_ring(pool);
 	nr = atomic_read(&pool->idle);
 	if (nr)
 		page_pool_mod_idle(pool, -nr);
 	WRITE_ONCE(pool->idle_nid, nid);
 	if (nr)
 		page_pool_mod_idle(pool, nr);
-	spin_unlock(&pool->ring.producer_lock);
-	spin_unlock(&pool->ring.consumer_lock);
-	local_bh_enable();
+	page_pool_unlock_ring(pool);
 }
 
 /**
@@ -202,8 +231,8 @@ static int page_pool_take(struct page_pool *pool, void **bulk, int nr)
 	return nr;
 }
 
-/* Frees at least @nr pages, or all that are idle. Says how many. */
-static unsigned long page_pool_shrink(struct page_pool *pool, unsigned long nr)
+/* Frees @nr pages, or all that are idle. Says how many were of node @nid. */
+static unsigned long page_pool_shrink(struct page_pool *pool, int nid, long nr)
 {
 	unsigned int order = pool->p.order;
 	void *bulk[XDP_BULK_QUEUE_SIZE];
@@ -211,15 +240,19 @@ static unsigned long page_pool_shrink(struct page_pool *pool, unsigned long nr)
 	int i, want, got;
 
 	do {
-		want = min(DIV_ROUND_UP(nr - freed, 1UL << order),
-			   ARRAY_SIZE(bulk));
+		want = min(DIV_ROUND_UP(nr, 1L << order),
+			   (long)ARRAY_SIZE(bulk));
 		got = page_pool_take(pool, bulk, want);
-		for (i = 0; i < got; i++)
-			page_pool_return_netmem(pool,
-						(__force netmem_ref)bulk[i],
+		for (i = 0; i < got; i++) {
+			netmem_ref netmem = (__force netmem_ref)bulk[i];
+
+			if (page_to_nid(netmem_to_page(netmem)) == nid)
+				freed += 1UL << order;
+			page_pool_return_netmem(pool, netmem,
 						PP_RELEASE_SHRUNK);
-		freed += (unsigned long)got << order;
-	} while (got == want && freed < nr);
+		}
+		nr -= (long)got << order;
+	} while (got == want && nr > 0);
 
 	/* Empty, so it is not to be chosen again */
 	if (got < want)
@@ -246,7 +279,9 @@ static unsigned long page_pool_shrink_scan(struct shrinker *shrinker,
 		pool = page_pool_coldest(sc->nid);
 		if (!pool)
 			break;
-		freed += page_pool_shrink(pool, sc->nr_to_scan - freed);
+		freed += page_pool_shrink(pool, sc->nid,
+					  sc->nr_to_scan - freed);
+		cond_resched();
 	}
 	up_read(&page_pool_idle_rwsem);
 
@@ -297,8 +332,10 @@ void page_pool_drain_range(unsigned long start_pfn, unsigned long nr_pages)
 	struct page_pool *pool;
 
 	down_read(&page_pool_idle_rwsem);
-	list_for_each_entry(pool, &page_pool_idle_list, idle_list)
+	list_for_each_entry(pool, &page_pool_idle_list, idle_list) {
 		page_pool_drain_ring(pool, start_pfn, start_pfn + nr_pages);
+		cond_resched();
+	}
 	up_read(&page_pool_idle_rwsem);
 }
 #endif

@@ -221,8 +221,7 @@ static void page_pool_free_homeless(struct page *page)
 {
 	netmem_ref netmem = page_to_netmem(page);
 
-	trace_page_pool_state_release(NULL, netmem, 0, page_pool_page_id(page),
-				      PP_RELEASE_POOL_GONE);
+	trace_page_pool_homeless(page);
 	if (PP_DMA_INDEX_BITS)
 		netmem_set_dma_index(netmem, 0);
 	page_pool_set_dma_addr_netmem(netmem, 0);
