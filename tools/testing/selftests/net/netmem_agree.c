@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * All that tells of pages of page_pools says the same, whatever happened to them:
- * /proc/vmstat, /proc/meminfo, the nodes' files, netlink, the tracepoints and,
- * if the kernel was booted with page_owner=on, the page allocator's own records.
+ * /proc/vmstat, /proc/meminfo, the nodes' files, the report of the OOM killer,
+ * netlink, the tracepoints and, if the kernel was booted with page_owner=on, the
+ * page allocator's own records.
  * Operations are chosen at random; from time to time all is quiet, and compared.
  *
  * On stock 7.3 there is nothing to compare: fails.
@@ -203,6 +204,8 @@ struct said {
 	long cached;
 	long meminfo;		/* and what follows in pages, of our pools */
 	long meminfo_cached;
+	long shown;
+	long shown_cached;
 	long nodes;
 	long inflight;		/* netlink */
 	long netlink_cached;
@@ -279,6 +282,9 @@ static void look(struct said *said)
 	said->cached = nm_key("/proc/vmstat", "nr_page_pool_cached");
 	said->meminfo = nm_key("/proc/meminfo", "PagePool:") / 4;
 	said->meminfo_cached = nm_key("/proc/meminfo", "PagePoolCached:") / 4;
+	nm_show_mem(&said->shown, &said->shown_cached);
+	said->shown /= 4;
+	said->shown_cached /= 4;
 	said->nodes = sum_nodes();
 	said->lent = nm_held(0, 0);
 	said->pools = nm_pools(pools, NM_MAX_POOLS);
@@ -287,7 +293,8 @@ static void look(struct said *said)
 		said->netlink_cached += pools[i].cached;
 	}
 	said->traced = nm_event_count("page_pool:page_pool_state_hold") -
-		       nm_event_count("page_pool:page_pool_state_release");
+		       nm_event_count("page_pool:page_pool_state_release") -
+		       nm_event_count("page_pool:page_pool_homeless");
 	said->traced_lent = nm_event_count("page_pool:page_pool_lend") -
 			    nm_event_count("page_pool:page_pool_return");
 	look_at_owner(said);
@@ -304,6 +311,8 @@ static const char *differs(const struct said *now)
 
 	if (now->meminfo != now->vmstat || now->meminfo_cached != now->cached)
 		return "meminfo";
+	if (now->shown != now->vmstat || now->shown_cached != now->cached)
+		return "show_mem";
 	if (now->nodes != now->vmstat)
 		return "the nodes";
 	if (now->inflight + now->lent - others.inflight != total)
@@ -361,6 +370,7 @@ static void all_agree(void)
 	state = seed;
 	nm_check(nm_count_event("page_pool:page_pool_state_hold") &&
 		 nm_count_event("page_pool:page_pool_state_release") &&
+		 nm_count_event("page_pool:page_pool_homeless") &&
 		 nm_count_event("page_pool:page_pool_lend") &&
 		 nm_count_event("page_pool:page_pool_return"), "no events");
 	look(&others);

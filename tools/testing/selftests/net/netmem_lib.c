@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/klog.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -448,6 +449,39 @@ long nm_key(const char *path, const char *key)
 			return atol(line + len);
 
 	return -1;
+}
+
+/* Of all nodes, from @log on */
+static long sum_of(const char *log, const char *key)
+{
+	long sum = 0;
+
+	while ((log = strstr(log, key))) {
+		log += strlen(key);
+		sum += atol(log);
+	}
+
+	return sum;
+}
+
+#define SHOW_MEM_MARK	"netmem: show_mem"
+
+void nm_show_mem(long *total, long *cached)
+{
+	static char log[1 << 20];
+	char *at, *from = log;
+	int len;
+
+	nm_check(!nm_write("/dev/kmsg", SHOW_MEM_MARK), "kmsg");
+	nm_check(!nm_write("/proc/sysrq-trigger", "m"), "SysRq-m");
+	len = klogctl(3, log, sizeof(log) - 1);	/* SYSLOG_ACTION_READ_ALL */
+	nm_check(len > 0, "klogctl");
+	log[len] = 0;
+	/* The last one */
+	while ((at = strstr(from, SHOW_MEM_MARK)))
+		from = at + 1;
+	*total = sum_of(from, " page_pool:");
+	*cached = sum_of(from, " page_pool_cached:");
 }
 
 /* The index of a word, -1 if it is not in the line */
