@@ -654,16 +654,26 @@ static const struct nm_test tests[] = {
 	NM_TEST(shrink_coldest),
 	NM_TEST(shrink_stream),
 	NM_TEST(shrink_removed),
-	NM_TEST(offline_idle),
 	NM_TEST(cost_of_meminfo),
+};
+
+/* With NIC=e1000e, in place of these: the pool of a device on another node */
+static const struct nm_test offline_tests[] = {
+	NM_TEST(offline_idle),
 };
 
 int main(int argc, char **argv)
 {
-	const struct nm_suite suite = {
+	struct nm_suite suite = {
 		.tests = tests,
 		.nr = ARRAY_SIZE(tests),
 	};
+	const char *nic = getenv("NIC");
+
+	if (nic && !strcmp(nic, "e1000e")) {
+		suite.tests = offline_tests;
+		suite.nr = ARRAY_SIZE(offline_tests);
+	}
 
 	return nm_run(argc, argv, &suite);
 }
