@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <linux/bpf.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <net/if.h>
@@ -664,7 +665,7 @@ static void tcp_socket(void *arg)
 	nm_check(*fd >= 0, "socket");
 }
 
-/* Only full segments, that is, whole pages, even at the edge of the window */
+/* Only full segments, that is, whole pages */
 static void tcp_cork(int fd)
 {
 	int on = 1;
@@ -801,6 +802,43 @@ size_t nm_verify(const void *buf, uint64_t off, size_t len, uint64_t seed)
 				len - i < 8 ? len - i : 8, seed);
 }
 
+/* The longest segment */
+#define SEGMENT		(2 * NM_PAGE)
+
+/*
+ * Bytes that TCP can send at once. What it is given beyond that it may cut at
+ * the edge of the window, corked or not, and packets are whole pages no more.
+ * The window is read last: its edge only moves on.
+ */
+static size_t window_room(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+	int queued;
+
+	nm_check(!ioctl(fd, SIOCOUTQ, &queued), "SIOCOUTQ");
+	nm_check(!getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len),
+		 "TCP_INFO");
+	/* send() will tell */
+	if (info.tcpi_state != BPF_TCP_ESTABLISHED)
+		return SIZE_MAX;
+
+	return info.tcpi_snd_wnd > queued ? info.tcpi_snd_wnd - queued : 0;
+}
+
+/* How much of @len bytes to send next: full segments, and what is left then */
+static size_t wait_for_room(int fd, size_t len)
+{
+	size_t room, least = len < SEGMENT ? len : SEGMENT;
+
+	while ((room = window_room(fd)) < least) {
+		check_others();
+		usleep(100);
+	}
+
+	return room < len ? room - room % SEGMENT : len;
+}
+
 /* Returns false when the receiver has had enough */
 static bool send_bytes(int fd, const void *buf, size_t len)
 {
@@ -808,7 +846,8 @@ static bool send_bytes(int fd, const void *buf, size_t len)
 	ssize_t ret;
 
 	for (done = 0; done < len; done += ret) {
-		ret = send(fd, (char *)buf + done, len - done, MSG_NOSIGNAL);
+		ret = send(fd, (char *)buf + done,
+			   wait_for_room(fd, len - done), MSG_NOSIGNAL);
 		if (ret < 0 && (errno == EPIPE || errno == ECONNRESET))
 			return false;
 		nm_check(ret > 0, "send");
@@ -824,7 +863,7 @@ static bool send_bytes(int fd, const void *buf, size_t len)
 static bool send_padded(int fd, uint64_t off, size_t lead, uint64_t seed)
 {
 	static uint64_t page[NM_PAGE / 8];
-	static char packet[2 * NM_PAGE];
+	static char packet[SEGMENT];
 
 	nm_fill(page, off, NM_PAGE, PAD_SEED(seed));
 	memcpy(packet, page, lead);
