@@ -28,8 +28,8 @@
  * and by that the pools on it: whoever holds it for reading finds pools, and
  * devices that their pages are mapped for, alive. Held for writing to put a pool
  * on the list and to take it off. Outside the locks of the rings, inside all
- * that page_pool_create() and page_pool_destroy() are called with; nothing is
- * allocated under it, as those who reclaim memory wait for it.
+ * that page_pool_create() and page_pool_destroy() are called with, for which
+ * reclaim must not wait: it only tries. Nothing is allocated under it.
  */
 static DECLARE_RWSEM(page_pool_idle_rwsem);
 static LIST_HEAD(page_pool_idle_list);
@@ -53,23 +53,23 @@ int page_pool_ring_count(const struct page_pool *pool)
 	return count;
 }
 
+/*
+ * @nr pages more are counted as idle. The node's counter is the sum of what its
+ * pools have in @idle, which is changed under a lock of the ring; idle_nid under
+ * both.
+ */
 static void page_pool_mod_idle(struct page_pool *pool, int nr)
 {
-	atomic_add(nr, &pool->idle);
-	mod_node_page_state(NODE_DATA(pool->idle_nid), NR_PAGE_POOL_CACHED,
-			    nr * (1L << pool->p.order));
+	/* Of a memory provider's pool it has no page ever */
+	if (nr && pool->idle_nid != NUMA_NO_NODE)
+		mod_node_page_state(NODE_DATA(pool->idle_nid),
+				    NR_PAGE_POOL_CACHED,
+				    nr * (1L << pool->p.order));
 }
 
-static void __page_pool_count_idle(struct page_pool *pool, int count)
+static void page_pool_set_idle(struct page_pool *pool, int count)
 {
-	int nr = count - atomic_read(&pool->idle);
-
-	/* No page ever: a memory provider's */
-	if (pool->idle_nid == NUMA_NO_NODE)
-		return;
-
-	if (nr)
-		page_pool_mod_idle(pool, nr);
+	page_pool_mod_idle(pool, count - atomic_xchg(&pool->idle, count));
 }
 
 /**
@@ -79,8 +79,8 @@ static void __page_pool_count_idle(struct page_pool *pool, int count)
  * Called for every batch of pages. Pages of another node than that of the newest
  * page count for that one, too, until refill finds and frees them one by one.
  *
- * Who takes pages at the same time counts these before or after: it is right to
- * a batch, and looked at afresh with the next one.
+ * What is taken from the ring meanwhile may be seen by either side, or both: the
+ * count is looked at afresh with the next batch, or by who finds the ring empty.
  *
  * Context: Any but NMI. The ring's producer lock is held.
  */
@@ -88,12 +88,9 @@ void page_pool_count_idle(struct page_pool *pool)
 {
 	int count = page_pool_ring_count(pool);
 
-	/*
-	 * A full ring looks empty while its consumer is about to move on, and
-	 * who empties one has uncounted all
-	 */
+	/* A full ring looks empty while its consumer is about to move on */
 	if (count)
-		__page_pool_count_idle(pool, count);
+		page_pool_set_idle(pool, count);
 }
 
 /**
@@ -107,9 +104,13 @@ void page_pool_count_idle(struct page_pool *pool)
  */
 void page_pool_uncount_idle(struct page_pool *pool, int nr)
 {
-	nr = min(nr, atomic_read(&pool->idle));
-	if (nr > 0)
-		page_pool_mod_idle(pool, -nr);
+	int idle = atomic_read(&pool->idle);
+
+	do {
+		nr = min(nr, idle);
+	} while (!atomic_try_cmpxchg(&pool->idle, &idle, idle - nr));
+
+	page_pool_mod_idle(pool, -nr);
 }
 
 /* In the order that ptr_ring has for its locks */
@@ -140,7 +141,7 @@ static void page_pool_unlock_ring(struct page_pool *pool)
 void page_pool_recount_idle(struct page_pool *pool)
 {
 	page_pool_lock_ring(pool);
-	__page_pool_count_idle(pool, page_pool_ring_count(pool));
+	page_pool_set_idle(pool, page_pool_ring_count(pool));
 	page_pool_unlock_ring(pool);
 }
 
@@ -158,11 +159,9 @@ void page_pool_move_idle(struct page_pool *pool, int nid)
 
 	page_pool_lock_ring(pool);
 	nr = atomic_read(&pool->idle);
-	if (nr)
-		page_pool_mod_idle(pool, -nr);
+	page_pool_mod_idle(pool, -nr);
 	WRITE_ONCE(pool->idle_nid, nid);
-	if (nr)
-		page_pool_mod_idle(pool, nr);
+	page_pool_mod_idle(pool, nr);
 	page_pool_unlock_ring(pool);
 }
 
@@ -210,7 +209,7 @@ static struct page_pool *page_pool_coldest(int nid)
 	struct page_pool *pool, *coldest = NULL;
 
 	list_for_each_entry(pool, &page_pool_idle_list, idle_list) {
-		if (atomic_read(&pool->idle) <= 0 ||
+		if (!atomic_read(&pool->idle) ||
 		    READ_ONCE(pool->idle_nid) != nid)
 			continue;
 		if (!coldest || time_before(READ_ONCE(pool->last_used),
@@ -231,8 +230,8 @@ static int page_pool_take(struct page_pool *pool, void **bulk, int nr)
 	return nr;
 }
 
-/* Frees @nr pages, or all that are idle. Says how many were of node @nid. */
-static unsigned long page_pool_shrink(struct page_pool *pool, int nid, long nr)
+/* Frees @nr pages, or all that are idle; says how many. */
+static unsigned long page_pool_shrink(struct page_pool *pool, unsigned long nr)
 {
 	unsigned int order = pool->p.order;
 	void *bulk[XDP_BULK_QUEUE_SIZE];
@@ -240,19 +239,15 @@ static unsigned long page_pool_shrink(struct page_pool *pool, int nid, long nr)
 	int i, want, got;
 
 	do {
-		want = min(DIV_ROUND_UP(nr, 1L << order),
-			   (long)ARRAY_SIZE(bulk));
+		want = min_t(unsigned long, ((nr - freed - 1) >> order) + 1,
+			     ARRAY_SIZE(bulk));
 		got = page_pool_take(pool, bulk, want);
-		for (i = 0; i < got; i++) {
-			netmem_ref netmem = (__force netmem_ref)bulk[i];
-
-			if (page_to_nid(netmem_to_page(netmem)) == nid)
-				freed += 1UL << order;
-			page_pool_return_netmem(pool, netmem,
+		for (i = 0; i < got; i++)
+			page_pool_return_netmem(pool,
+						(__force netmem_ref)bulk[i],
 						PP_RELEASE_SHRUNK);
-		}
-		nr -= (long)got << order;
-	} while (got == want && nr > 0);
+		freed += (unsigned long)got << order;
+	} while (got == want && freed < nr);
 
 	/* Empty, so it is not to be chosen again */
 	if (got < want)
@@ -274,16 +269,18 @@ static unsigned long page_pool_shrink_scan(struct shrinker *shrinker,
 	unsigned long freed = 0;
 	struct page_pool *pool;
 
-	down_read(&page_pool_idle_rwsem);
 	while (freed < sc->nr_to_scan) {
+		if (!down_read_trylock(&page_pool_idle_rwsem))
+			break;
 		pool = page_pool_coldest(sc->nid);
+		if (pool)
+			freed += page_pool_shrink(pool, sc->nr_to_scan - freed);
+		up_read(&page_pool_idle_rwsem);
 		if (!pool)
 			break;
-		freed += page_pool_shrink(pool, sc->nid,
-					  sc->nr_to_scan - freed);
 		cond_resched();
 	}
-	up_read(&page_pool_idle_rwsem);
+	sc->nr_scanned = freed;
 
 	/* Reclaim would take it for no progress otherwise */
 	mm_account_reclaimed_pages(freed);
