@@ -177,28 +177,39 @@ static int nsim_rx_dma(const struct page_pool *pool, netmem_ref netmem,
 		       unsigned int len)
 {
 	unsigned long pfn = PHYS_PFN(nsim_rx_phys(pool, netmem));
+	unsigned int part;
 	void *to;
 	int err;
 
-	to = kmap_local_pfn(pfn);
-	err = skb_copy_bits(skb, offset, to, len);
-	flush_dcache_page(pfn_to_page(pfn));
-	kunmap_local(to);
+	for (; len; len -= part, offset += part, pfn++) {
+		/* Memory of a real device is out of reach for a simulated one */
+		if (!pfn_valid(pfn))
+			return -EFAULT;
 
-	return err;
+		part = min_t(unsigned int, len, PAGE_SIZE);
+		to = kmap_local_pfn(pfn);
+		err = skb_copy_bits(skb, offset, to, part);
+		flush_dcache_page(pfn_to_page(pfn));
+		kunmap_local(to);
+		if (err)
+			return err;
+	}
+
+	return 0;
 }
 
-/* Receive the payload into pages, one for each PAGE_SIZE of it */
+/* Receive the payload into buffers, as much as goes into each */
 static int nsim_rx_payload(struct nsim_rq *rq, struct sk_buff *to,
 			   const struct sk_buff *from, unsigned int offset)
 {
 	struct page_pool *pool = rq->page_pool;
+	unsigned int size = PAGE_SIZE << pool->p.order;
 	unsigned int len;
 	netmem_ref netmem;
 	int err;
 
 	for (; offset < from->len; offset += len) {
-		len = min_t(unsigned int, from->len - offset, PAGE_SIZE);
+		len = min(from->len - offset, size);
 
 		netmem = page_pool_dev_alloc_netmems(pool);
 		if (!netmem)
@@ -208,7 +219,7 @@ static int nsim_rx_payload(struct nsim_rq *rq, struct sk_buff *to,
 		if (pool->dma_map)
 			page_pool_dma_sync_netmem_for_cpu(pool, netmem, 0, len);
 		skb_add_rx_frag_netmem(to, skb_shinfo(to)->nr_frags, netmem, 0,
-				       len, PAGE_SIZE);
+				       len, size);
 		if (err)
 			return err;
 	}
