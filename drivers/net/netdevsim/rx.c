@@ -44,11 +44,22 @@ static bool nsim_rx_csum_in_hdr(const struct sk_buff *skb, unsigned int hdr_len)
 	       sizeof(__sum16) <= hdr_len;
 }
 
-static bool nsim_rx_may_split(const struct netdevsim *ns,
+/* Nobody above can sum up what is in the memory of a provider */
+static bool nsim_rx_csum_done(const struct nsim_rq *rq,
 			      const struct sk_buff *skb)
 {
+	return !page_pool_is_unreadable(rq->page_pool) ||
+	       skb->ip_summed == CHECKSUM_PARTIAL ||
+	       skb->ip_summed == CHECKSUM_UNNECESSARY;
+}
+
+static bool nsim_rx_may_split(const struct nsim_rq *rq,
+			      const struct sk_buff *skb)
+{
+	const struct netdevsim *ns = netdev_priv(rq->napi.dev);
+
 	if (!nsim_hds_active(ns, ETH_HLEN + skb->len) || skb->encapsulation ||
-	    !skb_frags_readable(skb))
+	    !skb_frags_readable(skb) || !nsim_rx_csum_done(rq, skb))
 		return false;
 
 	return !skb_is_gso(skb) ||
@@ -74,16 +85,16 @@ static unsigned int nsim_rx_l4_len(const struct sk_buff *skb, u8 ip_proto,
 }
 
 /* Length of the headers that get split off, 0 if @skb is to stay as it is */
-static unsigned int nsim_rx_hdr_len(const struct netdevsim *ns,
+static unsigned int nsim_rx_hdr_len(const struct nsim_rq *rq,
 				    const struct sk_buff *skb)
 {
 	unsigned int l4_len, len;
 	struct flow_keys_basic keys;
 
-	if (!nsim_rx_may_split(ns, skb))
+	if (!nsim_rx_may_split(rq, skb))
 		return 0;
 
-	if (!skb_flow_dissect_flow_keys_basic(dev_net(ns->netdev), skb, &keys,
+	if (!skb_flow_dissect_flow_keys_basic(dev_net(rq->napi.dev), skb, &keys,
 					      skb->data, skb->protocol, 0,
 					      skb_headlen(skb),
 					      FLOW_DISSECTOR_F_STOP_AT_ENCAP))
@@ -138,7 +149,6 @@ static void nsim_rx_segment(struct nsim_rq *rq, struct sk_buff *skb)
  */
 struct sk_buff *nsim_rx_dequeue(struct nsim_rq *rq)
 {
-	struct netdevsim *ns = netdev_priv(rq->napi.dev);
 	struct sk_buff *skb;
 
 	BUILD_BUG_ON(sizeof(struct nsim_rx_cb) > SKB_GSO_CB_OFFSET);
@@ -148,7 +158,7 @@ struct sk_buff *nsim_rx_dequeue(struct nsim_rq *rq)
 		if (!skb)
 			return NULL;
 
-		NSIM_RX_CB(skb)->hdr_len = nsim_rx_hdr_len(ns, skb);
+		NSIM_RX_CB(skb)->hdr_len = nsim_rx_hdr_len(rq, skb);
 		if (!NSIM_RX_CB(skb)->hdr_len || !skb_is_gso(skb))
 			return skb;
 

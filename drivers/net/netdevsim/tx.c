@@ -11,15 +11,26 @@
 
 #include "netdevsim.h"
 
-static phys_addr_t nsim_tx_phys(struct device *dev, const skb_frag_t *frag)
+/* What is bound to this device, the stack sees to that, has addresses of the
+ * direct mapping. Others' would mean nothing here.
+ */
+static bool nsim_tx_may_read(const struct sk_buff *skb)
 {
-	dma_addr_t addr;
+	const skb_frag_t *frag;
+	int i;
 
-	if (!skb_frag_is_net_iov(frag))
-		return page_to_phys(skb_frag_page(frag)) + skb_frag_off(frag);
+	if (IS_ENABLED(CONFIG_ARCH_HAS_PHYS_TO_DMA) || skb_has_frag_list(skb))
+		return false;
 
-	addr = page_pool_get_dma_addr_netmem(skb_frag_netmem(frag));
-	return dma_to_phys(dev, addr) + skb_frag_off(frag);
+	for (i = 0; i < skb_shinfo(skb)->nr_frags; i++) {
+		frag = &skb_shinfo(skb)->frags[i];
+		if (!skb_frag_is_net_iov(frag) ||
+		    netmem_to_net_iov(skb_frag_netmem(frag))->type !=
+		    NET_IOV_DMABUF)
+			return false;
+	}
+
+	return true;
 }
 
 /* Memory of a real device is out of reach for a simulated one, see also
@@ -28,7 +39,8 @@ static phys_addr_t nsim_tx_phys(struct device *dev, const skb_frag_t *frag)
 static int nsim_tx_dma(struct device *dev, const skb_frag_t *frag,
 		       struct sk_buff *to, unsigned int offset)
 {
-	phys_addr_t phys = nsim_tx_phys(dev, frag);
+	dma_addr_t addr = page_pool_get_dma_addr_netmem(skb_frag_netmem(frag));
+	phys_addr_t phys = dma_to_phys(dev, addr) + skb_frag_off(frag);
 	unsigned int len = skb_frag_size(frag);
 	unsigned int part;
 	void *from;
@@ -68,6 +80,9 @@ static struct sk_buff *nsim_tx_alloc(const struct sk_buff *skb)
 	new->len += skb->data_len;
 	skb_copy_header(new, skb);
 	new->unreadable = 0;
+	/* For PSP, and for TCP to have no more of them under way than others */
+	if (skb->sk)
+		skb_set_owner_w(new, skb->sk);
 
 	return new;
 }
@@ -76,8 +91,6 @@ static struct sk_buff *nsim_tx_alloc(const struct sk_buff *skb)
  * nsim_tx_read() - read a packet out of the memory of a device
  * @dev:	sender, for which that memory is mapped
  * @skb:	packet whose fragments the CPU cannot read; consumed
- *
- * The memory is the user's again once this is done.
  *
  * Context: Softirq, or process context with softirqs disabled.
  * Return: the same packet in pages, %NULL if it was dropped
@@ -88,6 +101,8 @@ struct sk_buff *nsim_tx_read(const struct net_device *dev, struct sk_buff *skb)
 	struct sk_buff *new;
 	int i;
 
+	if (!nsim_tx_may_read(skb))
+		goto err_drop;
 	new = nsim_tx_alloc(skb);
 	if (!new)
 		goto err_drop;
@@ -105,8 +120,8 @@ struct sk_buff *nsim_tx_read(const struct net_device *dev, struct sk_buff *skb)
 	return new;
 
 err_free_new:
-	kfree_skb(new);
+	consume_skb(new);
 err_drop:
-	kfree_skb_reason(skb, SKB_DROP_REASON_NOMEM);
+	kfree_skb_reason(skb, SKB_DROP_REASON_NOT_SPECIFIED);
 	return NULL;
 }
