@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Sourced by tests that run inside the guest and have a server receive into
+# memory of a provider, from the netns that nsim-pair.sh makes. Who sources it
+# sets $bin, where the programs are.
+
+# shellcheck disable=SC2154 # $here, $bin: of those who source this file
+tmp=$(mktemp -d)
+out=$tmp/out
+port=5201
+addr=2001:db8::1
+hugepages=40
+number=0 status=0 server='' senders=()
+
+stop()
+{
+	local pid
+
+	for pid in $server "${senders[@]}"; do
+		kill -9 "$pid" 2>/dev/null || :
+	done
+	wait 2>/dev/null
+	server='' senders=()
+}
+
+cleanup()
+{
+	stop
+	"$here/nsim-pair.sh" down
+	echo 0 >/proc/sys/vm/nr_hugepages
+	rm -rf "$tmp"
+}
+
+# check NAME COMMAND...: one test, passed if the command succeeds
+check()
+{
+	local name=$1 rc=0
+
+	shift
+	"$@" || rc=$?
+	stop
+	number=$((number + 1))
+	if [ "$rc" -eq 0 ]; then
+		echo "ok $number $name"
+	else
+		tail -n 20 "$out" | sed 's/^/# /'
+		echo "not ok $number $name"
+		status=1
+	fi
+}
+
+begin()
+{
+	echo "TAP version 13"
+	trap cleanup EXIT
+	up
+}
+
+end()
+{
+	echo "1..$number"
+	exit "$status"
+}
+
+# Wait until the command succeeds, 60 seconds at most.
+until_ok()
+{
+	local end=$((SECONDS + 60))
+
+	until "$@"; do
+		[ "$SECONDS" -lt "$end" ] || return 1
+		sleep 0.1
+	done
+}
+
+# A packet of 4168 is a page of payload
+up()
+{
+	HDS=$bin/hds "$here/nsim-pair.sh" up -m 4168
+}
+
+set_mtu()
+{
+	ip link set nm-rx mtu "$1"
+	ip -n nm-tx link set nm-tx mtu "$1"
+}
+
+huge_pages()
+{
+	echo "$hugepages" >/proc/sys/vm/nr_hugepages
+	all_free
+}
+
+# Does nobody have huge pages?
+all_free()
+{
+	[ "$(sed -n 's/^HugePages_Free: *//p' /proc/meminfo)" -eq "$hugepages" ]
+}
+
+listening()
+{
+	ss -Hltn "sport = :$port" | grep -q .
+}
+
+listening_or_gone()
+{
+	listening || ! kill -0 "$server" 2>/dev/null
+}
+
+# start COMMAND...: a server. Fails if it does.
+start()
+{
+	"$@" >"$tmp/received" 2>"$out" &
+	server=$!
+	until_ok listening_or_gone && listening
+}
+
+finish()
+{
+	wait "$server" || return 1
+	server=
+}
+
+# bound FIELD N: has nm-rx N page pools with this kind of provider?
+bound()
+{
+	"$bin/ynltool" --json page-pool list | jq -e --arg field "$1" --argjson nr "$2" \
+		'[.pools[] | select(.ifname == "nm-rx" and .[$field])] | length == $nr' >/dev/null
+}
+
+pattern()
+{
+	yes "$(printf '\1\2\3\4\5\6')"
+}
+
+# In a process of its own, at the end of a pipe
+send()
+{
+	exec ip netns exec nm-tx socat -u - "TCP6:[$addr]:$port,sndbuf=1000000"
+}
+
+# plain FIELD: when no provider is left, are pages received as ever?
+plain()
+{
+	until_ok bound "$1" 0 || return 1
+	start socat -u "TCP6-LISTEN:$port,reuseaddr" - || return 1
+	pattern | head -c $((1 << 20)) | send || return 1
+	finish && cmp <(pattern | head -c $((1 << 20))) "$tmp/received"
+}
