@@ -103,6 +103,12 @@ listening()
 	ss -Hltn "sport = :$port" | grep -q .
 }
 
+# A killed one may take a moment
+not_listening()
+{
+	! listening
+}
+
 listening_or_gone()
 {
 	listening || ! kill -0 "$server" 2>/dev/null
@@ -111,6 +117,7 @@ listening_or_gone()
 # start COMMAND...: a server. Fails if it does.
 start()
 {
+	until_ok not_listening || return 1
 	"$@" >"$tmp/received" 2>"$out" &
 	server=$!
 	until_ok listening_or_gone && listening
