@@ -256,7 +256,7 @@ size_t nm_verify(const void *buf, uint64_t off, size_t len, uint64_t seed);
 
 /* A process that sends bytes [@off, @off + @len) and ends */
 pid_t nm_send(int fd, uint64_t off, uint64_t len, uint64_t seed);
-/* The same in this process: only for what the buffers can take */
+/* The same in this process: only for what the window has room for, unread */
 void nm_send_now(int fd, uint64_t off, size_t len, uint64_t seed);
 
 /* Skips the test if what @fd receives is not whole pages only */

@@ -592,7 +592,7 @@ static void attributed(void)
 	a = make_cgroup(CG "a");
 	b = make_cgroup(CG "b");
 	open_stream(PAGES);
-	nm_send_now(conn.tx, 0, PAGES * 3 / 4 * NM_PAGE, SEED);
+	nm_send(conn.tx, 0, PAGES * 3 / 4 * NM_PAGE, SEED);
 	nm_sync_init(&sync);
 	first = nm_fork(map_first, &sync);
 	nm_await(&sync, 0);
