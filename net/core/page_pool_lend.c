@@ -16,6 +16,7 @@
 #include <linux/workqueue.h>
 
 #include <net/page_pool/lend.h>
+#include <net/page_pool/memory_provider.h>
 #include <net/xdp.h>
 
 #include <trace/events/page_pool.h>
@@ -216,12 +217,19 @@ static void page_pool_begin_home(struct page_pool_homecoming *home,
 	home->pool = rcu_dereference(stub->pool);
 }
 
-/* The pool unmapped it when it was shut down. */
-static void page_pool_free_homeless(struct page *page)
+/* The pool, or its provider, unmapped it when it was shut down. */
+static void page_pool_free_homeless(struct page_pool_stub *stub,
+				    struct page *page)
 {
 	netmem_ref netmem = page_to_netmem(page);
 
 	trace_page_pool_homeless(page);
+	if (unlikely(stub->mp_ops)) {
+		page_ref_unfreeze(page, 1);
+		stub->mp_ops->release_netmem(NULL, netmem);
+		return;
+	}
+
 	if (PP_DMA_INDEX_BITS)
 		netmem_set_dma_index(netmem, 0);
 	page_pool_set_dma_addr_netmem(netmem, 0);
@@ -261,7 +269,7 @@ static void page_pool_take_home(struct page_pool_homecoming *home,
 	page_pool_clear_stray_flags(page);
 
 	if (!home->pool) {
-		page_pool_free_homeless(page);
+		page_pool_free_homeless(home->stub, page);
 		return;
 	}
 

@@ -31,6 +31,8 @@ int page_pool_stub_create(struct page_pool *pool)
 	RCU_INIT_POINTER(stub->pool, pool);
 	atomic_set(&stub->nr_refs, 1);
 	stub->order = pool->p.order;
+	stub->mp_ops = pool->mp_ops;
+	stub->mp_priv = pool->mp_priv;
 	pool->stub = stub;
 
 	return 0;

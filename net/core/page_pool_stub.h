@@ -7,6 +7,7 @@
 #include <linux/mm_types.h>
 #include <linux/rcupdate.h>
 
+struct memory_provider_ops;
 struct page_pool;
 
 /**
@@ -16,6 +17,9 @@ struct page_pool;
  * @nr_refs: one for the pool until it is freed, one for each lent page
  * @id: the pool's, for those who ask whose the pages are
  * @order: of its pages
+ * @mp_ops: the pool's memory provider, to which pages return that outlive the
+ *	pool; NULL if that is the page allocator
+ * @mp_priv: the provider's own
  * @rcu: frees it, for those who look at pages that are not theirs
  *
  * All that whoever holds a lent page can keep alive. Lending and returning write
@@ -26,6 +30,8 @@ struct page_pool_stub {
 	atomic_t nr_refs;
 	u32 id;
 	unsigned int order;
+	const struct memory_provider_ops *mp_ops;
+	void *mp_priv;
 	struct rcu_head rcu;
 } ____cacheline_aligned_in_smp;
 

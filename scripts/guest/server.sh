@@ -3,15 +3,17 @@
 #
 # Sourced by tests that run inside the guest and have a server receive into
 # memory of a provider, from the netns that nsim-pair.sh makes. Who sources it
-# sets $bin, where the programs are.
+# sets $bin, where the programs are, and, for servers elsewhere, $netns.
 
 # shellcheck disable=SC2154 # $here, $bin: of those who source this file
 tmp=$(mktemp -d)
 out=$tmp/out
+cgroup=/sys/fs/cgroup/nm-server
 port=5201
 addr=2001:db8::1
 hugepages=40
 number=0 status=0 server='' senders=()
+netns=	# of servers, if not the initial one
 
 stop()
 {
@@ -30,6 +32,7 @@ cleanup()
 	"$here/nsim-pair.sh" down
 	sysctl -qw net.core.skb_defer_max="$defer"
 	echo 0 >/proc/sys/vm/nr_hugepages
+	until_ok rmdir "$cgroup"
 	rm -rf "$tmp"
 }
 
@@ -57,6 +60,8 @@ begin()
 	echo "TAP version 13"
 	defer=$(sysctl -n net.core.skb_defer_max)
 	sysctl -qw net.core.skb_defer_max=0
+	echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+	mkdir "$cgroup"
 	trap cleanup EXIT
 	up
 }
@@ -104,7 +109,7 @@ all_free()
 
 listening()
 {
-	ss -Hltn "sport = :$port" | grep -q .
+	ss ${netns:+-N "$netns"} -Hltn "sport = :$port" | grep -q .
 }
 
 # A killed one may take a moment
@@ -118,11 +123,13 @@ listening_or_gone()
 	listening || ! kill -0 "$server" 2>/dev/null
 }
 
-# start COMMAND...: a server. Fails if it does.
+# start COMMAND...: a server, in a cgroup of its own. Fails if it does.
 start()
 {
 	until_ok not_listening || return 1
-	"$@" >"$tmp/received" 2>"$out" &
+	# shellcheck disable=SC2016 # for the shell that enters
+	sh -c 'echo 0 >"$0/cgroup.procs" && exec "$@"' "$cgroup" \
+		${netns:+ip netns exec "$netns"} "$@" >"$tmp/received" 2>"$out" &
 	server=$!
 	until_ok listening_or_gone && listening
 }
@@ -140,6 +147,22 @@ bound()
 		'[.pools[] | select(.ifname == "nm-rx" and .[$field])] | length == $nr' >/dev/null
 }
 
+# provided BYTES: does the server's cgroup count that much as given to the network?
+provided()
+{
+	[ "$(sed -n 's/^netmem_provider //p' "$cgroup/memory.stat")" = "$1" ]
+}
+
+# reported FIELD BYTES: does a pool of nm-rx say that this provider has that much
+# of the server's cgroup, and does the cgroup say so?
+reported()
+{
+	until_ok provided "$2" &&
+		"$bin/ynltool" --json page-pool list | jq -e --arg field "$1" --argjson bytes "$2" \
+			--arg cgroup "$cgroup" 'any(.pools[]; .ifname == "nm-rx" and .[$field] and
+				.provider_bytes == $bytes and .provider_cgroup == $cgroup)' >/dev/null
+}
+
 pattern()
 {
 	yes "$(printf '\1\2\3\4\5\6')"
@@ -151,10 +174,11 @@ send()
 	exec ip netns exec nm-tx socat -u - "TCP6:[$addr]:$port,sndbuf=1000000"
 }
 
-# plain FIELD: when no provider is left, are pages received as ever?
+# plain FIELD [N]: when no provider is left, or N of this kind, are pages received
+# as ever?
 plain()
 {
-	until_ok bound "$1" 0 || return 1
+	until_ok bound "$1" "${2:-0}" || return 1
 	start socat -u "TCP6-LISTEN:$port,reuseaddr" - || return 1
 	pattern | head -c $((1 << 20)) | send || return 1
 	finish && cmp <(pattern | head -c $((1 << 20))) "$tmp/received"

@@ -24,7 +24,7 @@
 /* A cgroup's id is what the handle of its directory consists of. NULL if there
  * is no such cgroup (any more), or none that this process may open.
  */
-static const char *cgroup_path(__u64 id, char *path, size_t size)
+const char *page_pool_cgroup_path(__u64 id, char *path, size_t size)
 {
 	union {
 		struct file_handle handle;
@@ -75,7 +75,7 @@ page_pool_holder_name(const struct netdev_page_pool_holder_get_rsp *h,
 	if (!h->_present.cgroup_id)
 		return "none";
 
-	if (!cgroup_path(h->cgroup_id, name, size))
+	if (!page_pool_cgroup_path(h->cgroup_id, name, size))
 		snprintf(name, size, "id %llu", h->cgroup_id);
 
 	return name;
@@ -88,7 +88,7 @@ page_pool_json_holder(const struct netdev_page_pool_holder_get_rsp *h)
 
 	if (h->_present.cgroup_id) {
 		jsonw_uint_field(json_wtr, "cgroup_id", h->cgroup_id);
-		if (cgroup_path(h->cgroup_id, path, sizeof(path)))
+		if (page_pool_cgroup_path(h->cgroup_id, path, sizeof(path)))
 			jsonw_string_field(json_wtr, "cgroup", path);
 	}
 	jsonw_uint_field(json_wtr, "lent", h->lent);

@@ -35,6 +35,7 @@ struct pool_list {
 	struct pool *pools;
 	size_t nr_pools;
 	__u64 used, cached, lent;	/* in bytes */
+	__u64 provider_idle;		/* kernel memory in no pool, in bytes */
 	__u64 meminfo;			/* in bytes, if has_meminfo */
 	bool has_meminfo;
 };
@@ -47,6 +48,19 @@ static double mib(__u64 bytes)
 static __u64 pool_bytes(const struct pool *pool)
 {
 	return (pool->used + pool->cached + pool->lent) * pool->page_size;
+}
+
+/* Where the pool's memory is from */
+static const char *provider_name(const struct pool *pool)
+{
+	if (!pool->pp)
+		return "-";
+	if (pool->pp->_present.dmabuf)
+		return "dmabuf";
+	if (pool->pp->_present.io_uring)
+		return "io_uring";
+
+	return pool->pp->_present.kernel ? "kernel" : "-";
 }
 
 /* Memory of a dmabuf or of an io_uring user is not the pool's own */
@@ -164,6 +178,26 @@ static int cmp_pools(const void *a, const void *b)
 	return p1->id < p2->id ? -1 : p1->id > p2->id;
 }
 
+/* Is it the first pool that has memory of this binding? */
+static bool is_first_of_binding(const struct pool_list *list, size_t nr)
+{
+	const struct netdev_page_pool_get_rsp *pp = list->pools[nr].pp;
+	size_t i;
+
+	if (!pp || !pp->_present.kernel)
+		return false;
+
+	for (i = 0; i < nr; i++) {
+		const struct netdev_page_pool_get_rsp *other = list->pools[i].pp;
+
+		if (other && other->_present.kernel &&
+		    other->kernel.id == pp->kernel.id)
+			return false;
+	}
+
+	return true;
+}
+
 static void add_up(struct pool_list *list)
 {
 	size_t i;
@@ -176,6 +210,8 @@ static void add_up(struct pool_list *list)
 		list->used += pool->used * pool->page_size;
 		list->cached += pool->cached * pool->page_size;
 		list->lent += pool->lent * pool->page_size;
+		if (is_first_of_binding(list, i))
+			list->provider_idle += pool->pp->kernel.idle_mem;
 	}
 }
 
@@ -227,7 +263,31 @@ static int make_list(struct pool_list *list)
 
 static __u64 list_bytes(const struct pool_list *list)
 {
-	return list->used + list->cached + list->lent;
+	return list->used + list->cached + list->lent + list->provider_idle;
+}
+
+static void print_json_provider(const struct netdev_page_pool_get_rsp *pp)
+{
+	char path[PATH_MAX];
+
+	if (pp->_present.dmabuf)
+		jsonw_uint_field(json_wtr, "dmabuf", pp->dmabuf);
+	if (pp->_present.io_uring)
+		jsonw_bool_field(json_wtr, "io_uring", true);
+	if (pp->_present.kernel) {
+		jsonw_uint_field(json_wtr, "kernel", pp->kernel.id);
+		jsonw_uint_field(json_wtr, "provider_idle_bytes",
+				 pp->kernel.idle_mem);
+	}
+	if (pp->_present.provider_mem)
+		jsonw_uint_field(json_wtr, "provider_bytes", pp->provider_mem);
+	if (pp->_present.provider_cgroup_id) {
+		jsonw_uint_field(json_wtr, "provider_cgroup_id",
+				 pp->provider_cgroup_id);
+		if (page_pool_cgroup_path(pp->provider_cgroup_id, path,
+					  sizeof(path)))
+			jsonw_string_field(json_wtr, "provider_cgroup", path);
+	}
 }
 
 static void print_json_pool(const struct pool *pool,
@@ -254,10 +314,8 @@ static void print_json_pool(const struct pool *pool,
 	if (is_closing(pool))
 		jsonw_uint_field(json_wtr, "closing_seconds",
 				 closing_seconds(pool));
-	if (pp && pp->_present.dmabuf)
-		jsonw_uint_field(json_wtr, "dmabuf", pp->dmabuf);
-	if (pp && pp->_present.io_uring)
-		jsonw_bool_field(json_wtr, "io_uring", true);
+	if (pp)
+		print_json_provider(pp);
 
 	jsonw_uint_field(json_wtr, "page_size", pool->page_size);
 	jsonw_uint_field(json_wtr, "used", pool->used);
@@ -294,6 +352,7 @@ static void print_json_list(const struct pool_list *list)
 	jsonw_uint_field(json_wtr, "used_bytes", list->used);
 	jsonw_uint_field(json_wtr, "cached_bytes", list->cached);
 	jsonw_uint_field(json_wtr, "lent_bytes", list->lent);
+	jsonw_uint_field(json_wtr, "provider_idle_bytes", list->provider_idle);
 	jsonw_uint_field(json_wtr, "bytes", list_bytes(list));
 	if (list->has_meminfo) {
 		jsonw_uint_field(json_wtr, "meminfo_bytes", list->meminfo);
@@ -302,6 +361,24 @@ static void print_json_list(const struct pool_list *list)
 	}
 	jsonw_end_object(json_wtr);
 	jsonw_end_object(json_wtr);
+}
+
+static void print_plain_provider(const struct pool *pool)
+{
+	const struct netdev_page_pool_get_rsp *pp = pool->pp;
+	char path[PATH_MAX] = "unknown";
+
+	if (!pp || !pp->_present.provider_mem)
+		return;
+
+	printf("      %.2f MiB provided", mib(pp->provider_mem));
+	if (pp->_present.kernel)
+		printf(", %.2f idle,", mib(pp->kernel.idle_mem));
+	if (pp->_present.provider_cgroup_id &&
+	    !page_pool_cgroup_path(pp->provider_cgroup_id, path, sizeof(path)))
+		snprintf(path, sizeof(path), "id %llu", pp->provider_cgroup_id);
+	printf(" by cgroup: %s%s\n", path,
+	       has_own_pages(pool) ? "" : " (not in the sum)");
 }
 
 static void print_plain_pool(const struct pool *pool,
@@ -320,12 +397,10 @@ static void print_plain_pool(const struct pool *pool,
 	       pp && pp->_len.ifname ? pp->ifname : "-",
 	       pp && pp->_present.netns_ino ?
 	       netns_name(pp->netns_ino, name, sizeof(name)) : "-");
-	printf("%-12s %8llu %8llu %8llu %10.2f\n", state, pool->used,
-	       pool->cached, pool->lent, mib(pool_bytes(pool)));
-
-	if (!has_own_pages(pool))
-		printf("      memory of %s: not in the sum\n",
-		       pp->_present.dmabuf ? "a dmabuf" : "an io_uring");
+	printf("%-12s %8llu %8llu %8llu %10.2f %s\n", state, pool->used,
+	       pool->cached, pool->lent, mib(pool_bytes(pool)),
+	       provider_name(pool));
+	print_plain_provider(pool);
 
 	ynl_dump_foreach(list->holders, h) {
 		if (h->pool_id != pool->id)
@@ -340,14 +415,17 @@ static void print_plain_list(const struct pool_list *list)
 {
 	size_t i;
 
-	printf("%5s %-15s %-15s %-12s %8s %8s %8s %10s\n", "id", "dev",
-	       "netns", "state", "used", "cached", "lent", "MiB");
+	printf("%5s %-15s %-15s %-12s %8s %8s %8s %10s %s\n", "id", "dev",
+	       "netns", "state", "used", "cached", "lent", "MiB", "provider");
 	for (i = 0; i < list->nr_pools; i++)
 		print_plain_pool(&list->pools[i], list);
 
-	printf("sum: %.2f MiB (used %.2f, cached %.2f, lent %.2f)",
+	printf("sum: %.2f MiB (used %.2f, cached %.2f, lent %.2f",
 	       mib(list_bytes(list)), mib(list->used), mib(list->cached),
 	       mib(list->lent));
+	if (list->provider_idle)
+		printf(", idle with providers %.2f", mib(list->provider_idle));
+	printf(")");
 	if (list->has_meminfo)
 		printf("; PagePool in /proc/meminfo: %.2f MiB, difference %.2f\n",
 		       mib(list->meminfo),

@@ -8,6 +8,7 @@
 
 #include "netdev-user.h"
 
+const char *page_pool_cgroup_path(__u64 id, char *path, size_t size);
 const char *
 page_pool_holder_name(const struct netdev_page_pool_holder_get_rsp *h,
 		      char *name, size_t size);

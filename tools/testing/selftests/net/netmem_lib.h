@@ -358,6 +358,10 @@ struct nm_pool {
 	bool lends;		/* the kernel tells the next two */
 	uint64_t cached;
 	uint64_t lent;
+	uint64_t provider_mem;	/* bytes, 0 without a memory provider */
+	uint64_t provider_cgroup;
+	uint32_t kernel;	/* binding of kernel memory, 0: none */
+	uint64_t kernel_idle;	/* bytes of it in no pool */
 	/* page-pool-stats-get */
 	uint64_t slow;		/* came from the buddy allocator */
 	uint64_t ring;		/* came back to the ring */
@@ -379,6 +383,23 @@ uint64_t nm_held(uint32_t id, uint64_t cgroup);
 bool nm_any_held(void);
 /* @ring buffers, with header-data split or without */
 void nm_rings_set(const char *name, unsigned int ring, bool hds);
+
+/* ----- kernel memory as memory of a queue ----- */
+
+struct nm_binding {
+	int fd;			/* the binding ends when it is closed */
+	uint16_t family;
+	uint32_t id;
+	char why[128];		/* what the kernel said */
+};
+
+/* The two parts of nm_bind_kernel(): the first one is the fd */
+void nm_bind_open(struct nm_binding *binding);
+int nm_bind_opened(struct nm_binding *binding, uint32_t ifindex,
+		   uint32_t first, uint32_t nr, uint64_t size, bool huge);
+/* To @nr queues, @first and those after it. Returns 0 or -errno. */
+int nm_bind_kernel(struct nm_binding *binding, uint32_t ifindex,
+		   uint32_t first, uint32_t nr, uint64_t size, bool huge);
 
 /* ----- tracing ----- */
 

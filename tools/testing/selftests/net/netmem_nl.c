@@ -291,6 +291,19 @@ struct pool_dump {
 	unsigned int max;
 };
 
+static void kernel_info(struct nlattr *info, struct nm_pool *pool)
+{
+	size_t len = info->nla_len - NLA_HDRLEN;
+	struct nlattr *nla;
+
+	for (nla = nla_data(info); nla_ok(nla, len); nla = nla_next(nla, &len)) {
+		if (nla->nla_type == NETDEV_A_KERNEL_PROVIDER_INFO_ID)
+			pool->kernel = nla_uint(nla);
+		else if (nla->nla_type == NETDEV_A_KERNEL_PROVIDER_INFO_IDLE_MEM)
+			pool->kernel_idle = nla_uint(nla);
+	}
+}
+
 static void pool_cb(struct nlattr *attrs, size_t len, void *arg)
 {
 	struct pool_dump *dump = arg;
@@ -317,6 +330,15 @@ static void pool_cb(struct nlattr *attrs, size_t len, void *arg)
 		case NETDEV_A_PAGE_POOL_LENT:
 			pool.lends = true;
 			pool.lent = nla_uint(nla);
+			break;
+		case NETDEV_A_PAGE_POOL_PROVIDER_MEM:
+			pool.provider_mem = nla_uint(nla);
+			break;
+		case NETDEV_A_PAGE_POOL_PROVIDER_CGROUP_ID:
+			pool.provider_cgroup = nla_uint(nla);
+			break;
+		case NETDEV_A_PAGE_POOL_KERNEL:
+			kernel_info(nla, &pool);
 			break;
 		}
 	}
@@ -494,4 +516,99 @@ bool nm_any_held(void)
 	struct held held = {};
 
 	return !find_held(&held) && held.pages;
+}
+
+/* The message of an error, behind the header of the request */
+static void read_why(const struct nlmsghdr *nlh, char *why, size_t size)
+{
+	struct nlmsgerr *err = NLMSG_DATA(nlh);
+	struct nlattr *nla = (void *)(err + 1);
+	size_t len = nlh->nlmsg_len - NLMSG_LENGTH(sizeof(*err));
+
+	if (!(nlh->nlmsg_flags & NLM_F_ACK_TLVS))
+		return;
+
+	for (; nla_ok(nla, len); nla = nla_next(nla, &len))
+		if (nla->nla_type == NLMSGERR_ATTR_MSG)
+			snprintf(why, size, "%s", (char *)nla_data(nla));
+}
+
+/* The answer comes before the ack */
+static int binding_talk(struct nm_binding *binding, struct genl_msg *msg)
+{
+	uint64_t buf[1024];
+	struct nlmsghdr *nlh = (void *)buf;
+	struct nlmsgerr *err = NLMSG_DATA(nlh);
+	struct nlattr *nla;
+
+	nm_check(send(binding->fd, msg, msg->nlh.nlmsg_len, 0) > 0,
+		 "netlink send");
+	for (;;) {
+		nm_check(recv(binding->fd, buf, sizeof(buf), 0) > 0,
+			 "netlink recv");
+		if (nlh->nlmsg_type == NLMSG_ERROR)
+			break;
+		nla = (void *)((char *)NLMSG_DATA(nlh) + GENL_HDRLEN);
+		if (nla->nla_type == NETDEV_A_KERNEL_MEMORY_ID)
+			binding->id = nla_uint(nla);
+	}
+
+	read_why(nlh, binding->why, sizeof(binding->why));
+	return err->error;
+}
+
+static void put_rx_queue(struct genl_msg *msg, uint32_t queue)
+{
+	uint32_t type = NETDEV_QUEUE_TYPE_RX;
+	struct nlattr *nest;
+
+	nest = genl_put(msg, NETDEV_A_KERNEL_MEMORY_QUEUES | NLA_F_NESTED,
+			NULL, 0);
+	genl_put(msg, NETDEV_A_QUEUE_ID, &queue, sizeof(queue));
+	genl_put(msg, NETDEV_A_QUEUE_TYPE, &type, sizeof(type));
+	genl_nest_end(msg, nest);
+}
+
+void nm_bind_open(struct nm_binding *binding)
+{
+	struct genl genl;
+	int one = 1;
+
+	memset(binding, 0, sizeof(*binding));
+	genl_open(&genl, NETDEV_FAMILY_NAME);
+	setsockopt(genl.fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof(one));
+	setsockopt(genl.fd, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof(one));
+	binding->fd = genl.fd;
+	binding->family = genl.family;
+}
+
+int nm_bind_opened(struct nm_binding *binding, uint32_t ifindex,
+		   uint32_t first, uint32_t nr, uint64_t size, bool huge)
+{
+	struct genl_msg msg;
+	uint32_t i;
+
+	genl_init(&msg, binding->family, NETDEV_CMD_BIND_RX_KERNEL, NLM_F_ACK);
+	genl_put(&msg, NETDEV_A_KERNEL_MEMORY_IFINDEX, &ifindex,
+		 sizeof(ifindex));
+	for (i = 0; i < nr; i++)
+		put_rx_queue(&msg, first + i);
+	genl_put(&msg, NETDEV_A_KERNEL_MEMORY_SIZE, &size, sizeof(size));
+	if (huge)
+		genl_put(&msg, NETDEV_A_KERNEL_MEMORY_HUGE, NULL, 0);
+
+	return binding_talk(binding, &msg);
+}
+
+int nm_bind_kernel(struct nm_binding *binding, uint32_t ifindex,
+		   uint32_t first, uint32_t nr, uint64_t size, bool huge)
+{
+	int ret;
+
+	nm_bind_open(binding);
+	ret = nm_bind_opened(binding, ifindex, first, nr, size, huge);
+	if (ret)
+		close(binding->fd);
+
+	return ret;
 }
