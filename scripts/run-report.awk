@@ -36,8 +36,11 @@ FNR == 1 {
 		if ($1 != "sample")
 			val[kernel, act, part, kv[1]] = kv[2]
 	}
-	if ($1 == "sample")
+	if ($1 == "sample") {
 		note_sample(kernel, act)
+		if (provider != "page")
+			note_provided(kernel, act)
+	}
 }
 
 function get(k, a, key,    p) {
@@ -190,13 +193,17 @@ function check_charge(k, a) {
 		      off[k, a]))
 }
 
-function check_return(k, a) {
-	# What the kernel itself keeps of a process, in a slab page that others
-	# share, is not ours to check.
+# What the kernel itself keeps of a process, in a slab page that others share, is
+# not ours to check.
+function check_current_back(k, a) {
 	check(known(rise(k, a, "current")) && known(rise(k, a, "kernel")) &&
 	      rise(k, a, "current") <= rise(k, a, "kernel"), k, a,
 	      sprintf("memory.current is %s after exit, was %s before",
 		      get(k, a, "after.current"), get(k, a, "before.current")))
+}
+
+function check_return(k, a) {
+	check_current_back(k, a)
 	check_equal(k, a, "after.netmem", get(k, a, "before.netmem"),
 		    "netmem after exit")
 	check_equal(k, a, "after.lent", 0, "pages lent after exit")
@@ -215,9 +222,7 @@ function check_hold(k,    at) {
 	      k, "keep", "where the limit took hold: " refused(k, "keep"))
 }
 
-END {
-	nkernels = split(kernels, kname, " ")
-	nacts = split("keep unmap", aname, " ")
+function page_report(    i, j) {
 	width = nkernels == 1 ? 22 : 15
 	table()
 
@@ -232,6 +237,15 @@ END {
 	for (j = 1; j <= nkernels; j++)
 		if (!is_stock(kname[j]))
 			check_hold(kname[j])
+}
+
+END {
+	nkernels = split(kernels, kname, " ")
+	nacts = split("keep unmap", aname, " ")
+	if (provider == "page")
+		page_report()
+	else
+		provider_report()
 	if (failed)
 		printf "\n%d of %d checks failed\n", failed, checks
 	else

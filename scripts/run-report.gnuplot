@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The picture of scripts/run-report. Wants dir, kernels, limit (MiB), batch and
-# ring (pages). One kernel: the acts side by side. Two: the kernels side by
-# side, the acts below each other. Upper panel memory, lower panel pool pages.
+# ring (pages), provider, memory (MiB) and hold (pages). One kernel: the acts side
+# by side. Two: the kernels side by side, the acts below each other. Upper panel
+# memory, lower panel pool pages, or where the memory of a provider is.
 
 nkernels = words(kernels)
 file(k, a) = sprintf("%s/%s/%s.dat", dir, word(kernels, k), word("keep unmap", a))
 is_stock(k) = word(kernels, k)[1:5] eq "stock"
 kernel_title(k) = is_stock(k) ? "stock 7.3" : word(kernels, k)
-act_title(a) = a == 1 ? "1: keep all that was mapped" : \
+provided = provider ne "page"
+act_title(a) = provided ? (a == 1 ? \
+	sprintf("1: hold %g MiB of them, give all back", hold / 256.0) : \
+	sprintf("2: give back each %d pages (%g MiB)", batch, batch / 256.0)) : \
+	a == 1 ? "1: keep all that was mapped" : \
 	sprintf("2: unmap each %d pages (%g MiB)", batch, batch / 256.0)
 max(x, y) = x > y ? x : y
 
@@ -41,6 +46,8 @@ c_hole = "#f2b3aa"
 c_lent = c_netmem
 c_in_use = "#6aa5cf"
 c_cached = "#ccd5d9"
+# Memory of a provider
+c_provider = "#d4d3ea"
 
 # Both kernels get the same scales, each act its own.
 array mtop[2]
@@ -61,6 +68,10 @@ do for [a = 1:2] {
 		ptop[a] = max(ptop[a], S_max * 1.25)
 		stats file(k, a) using 10 nooutput name "S_"
 		left[2 * k + a - 2] = S_max
+	}
+	if (provided) {
+		mtop[a] = limit * 1.2
+		ptop[a] = memory * 1.25
 	}
 }
 set xrange [0:xmax]
@@ -110,13 +121,21 @@ do for [panel = 0:(nkernels * 4 - 1)] {
 			textcolor rgb c_current
 		set label 4 "━ of it sock" at graph 0.33, graph 1.1 font ",11" \
 			textcolor rgb c_sock
-		if (is_stock(k)) {
+		if (provided) {
+			set label 5 "■ of it netmem\\_provider" at graph 0.55, \
+				graph 1.1 font ",11" textcolor rgb "#8c89c4"
+			plot f using 1:11 with filledcurves y1=0 lc rgb c_provider, \
+			     f using 1:2 with lines lw 2 lc rgb c_current, \
+			     f using 1:4 with lines lw 2 lc rgb c_sock
+		}
+		if (!provided && is_stock(k)) {
 			set label 5 "■ mapped: charged to nobody" at graph 0.55, \
 				graph 1.1 font ",11" textcolor rgb "#d98880"
 			plot f using 1:5 with filledcurves y1=0 lc rgb c_hole, \
 			     f using 1:2 with lines lw 2 lc rgb c_current, \
 			     f using 1:4 with lines lw 2 lc rgb c_sock
-		} else {
+		}
+		if (!provided && !is_stock(k)) {
 			set label 5 "■ netmem: mapped" at graph 0.55, \
 				graph 1.1 font ",11" textcolor rgb "#4fa58d"
 			plot f using 1:3 with filledcurves y1=0 lc rgb c_netmem, \
@@ -124,22 +143,36 @@ do for [panel = 0:(nkernels * 4 - 1)] {
 			     f using 1:4 with lines lw 2 lc rgb c_sock
 		}
 	} else {
-		set ylabel col == 1 ? "pages of the pool, MiB" : "" font ",11" \
+		set ylabel col == 1 ? (provided ? "provided buffers, MiB" : \
+			"pages of the pool, MiB") : "" font ",11" \
 			textcolor rgb "#444444" offset 1
 		set xlabel "MiB received" font ",11" textcolor rgb "#444444" \
 			offset 0, 0.5
 		set yrange [0:ptop[a]]
-		set label 2 "■ cached" at graph 0, graph 1.1 font ",11" \
-			textcolor rgb "#8fa0a8"
-		set label 3 "■ in use" at graph 0.2, graph 1.1 font ",11" \
-			textcolor rgb "#4a8ab8"
-		if (is_stock(k)) {
+		if (provided) {
+			set label 2 "■ idle" at graph 0, graph 1.1 font ",11" \
+				textcolor rgb "#8fa0a8"
+			set label 3 "■ with the pool or in packets" at graph 0.15, \
+				graph 1.1 font ",11" textcolor rgb "#4a8ab8"
+			set label 4 "■ held" at graph 0.72, graph 1.1 font ",11" \
+				textcolor rgb "#4fa58d"
+			plot f using 1:(memory) with filledcurves y1=0 lc rgb c_cached, \
+			     f using 1:6 with filledcurves y1=0 lc rgb c_in_use, \
+			     f using 1:5 with filledcurves y1=0 lc rgb c_lent
+		} else {
+			set label 2 "■ cached" at graph 0, graph 1.1 font ",11" \
+				textcolor rgb "#8fa0a8"
+			set label 3 "■ in use" at graph 0.2, graph 1.1 font ",11" \
+				textcolor rgb "#4a8ab8"
+		}
+		if (!provided && is_stock(k)) {
 			set label 4 sprintf("%d pages left it for good", left[2 * k + a - 2]) \
 				at graph 0.98, graph 0.9 right font ",11" \
 				textcolor rgb c_limit front
 			plot f using 1:6 with filledcurves y1=0 lc rgb c_in_use, \
 			     f using 1:9 with filledcurves y1=0 lc rgb c_cached
-		} else {
+		}
+		if (!provided && !is_stock(k)) {
 			set label 4 "■ lent" at graph 0.37, graph 1.1 font ",11" \
 				textcolor rgb "#4fa58d"
 			plot f using 1:6 with filledcurves y1=0 lc rgb c_lent, \

@@ -48,11 +48,13 @@ static const char usage_text[] =
 "  -u, --untrace        remove these histograms and exit\n"
 "  -h, --help\n"
 "\n"
-"Bytes: current, peak, netmem, sock, file_mapped, kernel, anon. Pages: nomem\n"
-"(not mapped because the charge failed), owned (by the pools), of these in_use,\n"
-"lent and cached; and counted up: lends, returns, refused (came back, but could\n"
-"not be recycled), released (given away while somebody held them), left (the\n"
-"pool, for whatever reason), recycled.\n"
+"Bytes: current, peak, netmem, sock, file_mapped, kernel, anon, shmem, provider\n"
+"(memory that the cgroup has given to receive queues). Pages: nomem (not mapped\n"
+"because the charge failed), owned (by the pools), of these in_use, lent and\n"
+"cached; and counted up: lends, returns, refused (came back, but could not be\n"
+"recycled), released (given away while somebody held them), left (the pool, for\n"
+"whatever reason), recycled. Then the number of pools, the bytes that providers\n"
+"have given them, and PagePool, those that all pools of the machine have.\n"
 "Exit status: 0 done, 1 failed, 2 wrong usage.\n";
 
 static struct {
@@ -112,7 +114,7 @@ static int64_t cgroup_value(const char *file)
 static void put_cgroup(void)
 {
 	static const char *const keys[] = {
-		"netmem", "sock", "file_mapped", "kernel", "anon",
+		"netmem", "sock", "file_mapped", "kernel", "anon", "shmem",
 	};
 	static char stat[8192];
 	char path[4096];
@@ -126,6 +128,7 @@ static void put_cgroup(void)
 		stat[0] = '\0';
 	for (i = 0; i < sizeof(keys) / sizeof(*keys); i++)
 		put(keys[i], find_key(stat, keys[i]));
+	put("provider", find_key(stat, "netmem_provider"));
 }
 
 /* /proc/net/netstat has pairs of lines "TcpExt: names" and "TcpExt: values" */
@@ -159,6 +162,7 @@ struct pools {
 	unsigned int nr;
 	uint64_t id[MAX_POOLS];
 	int64_t owned;		/* by the pools: used, lent and cached */
+	int64_t provided;	/* bytes, by memory providers */
 	int64_t allocs;		/* handed to the driver */
 	int64_t recycled;	/* put back into cache or ring */
 	int64_t ring_full;	/* given to the mm: no room */
@@ -287,7 +291,7 @@ static bool dev_matches(uint64_t ifindex)
 
 static void pool_cb(struct nlattr *a, const void *end, void *arg)
 {
-	uint64_t id = 0, ifindex = 0, inflight = 0;
+	uint64_t id = 0, ifindex = 0, inflight = 0, lent = 0, provided = 0;
 	struct pools *p = arg;
 
 	for (; nla_ok(a, end); a = nla_next(a)) {
@@ -301,12 +305,19 @@ static void pool_cb(struct nlattr *a, const void *end, void *arg)
 		case NETDEV_A_PAGE_POOL_INFLIGHT:
 			inflight = nla_uint(a);
 			break;
+		case NETDEV_A_PAGE_POOL_LENT:
+			lent = nla_uint(a);
+			break;
+		case NETDEV_A_PAGE_POOL_PROVIDER_MEM:
+			provided = nla_uint(a);
+			break;
 		}
 	}
 	if (!dev_matches(ifindex) || p->nr == MAX_POOLS)
 		return;
 	p->id[p->nr++] = id;
-	p->owned += inflight;
+	p->owned += inflight + lent;
+	p->provided += provided;
 }
 
 static bool stats_are_ours(struct nlattr *info)
@@ -481,13 +492,16 @@ static int64_t trace_sum(const struct pools *p, int event, const char *only)
 /*
  * What the pool's cache and ring have not is what was handed out, and neither
  * put back nor given away. The lent ones among them have no packet any more.
+ * What pools take from memory providers is not in their statistics.
  */
 static void put_pools(void)
 {
 	int64_t lends, returns, left, lent, out;
 	struct pools p;
+	bool counted;
 
 	read_pools(&p);
+	counted = p.stats && !p.provided;
 	lends = trace_sum(&p, EVENT_LEND, NULL);
 	returns = trace_sum(&p, EVENT_RETURN, NULL);
 	left = trace_sum(&p, EVENT_LEAVE, NULL);
@@ -497,15 +511,28 @@ static void put_pools(void)
 	out = p.allocs - p.recycled - left;
 
 	put("owned", p.owned);
-	put("in_use", p.stats ? out - (lent == NONE ? 0 : lent) : NONE);
+	put("in_use", counted ? out - (lent == NONE ? 0 : lent) : NONE);
 	put("lent", lent);
-	put("cached", p.stats ? p.owned - out : NONE);
+	put("cached", counted ? p.owned - out : NONE);
 	put("lends", lends);
 	put("returns", returns);
 	put("refused", trace_sum(&p, EVENT_RETURN, "recyclable:"));
 	put("released", p.stats ? p.released : NONE);
 	put("left", left);
 	put("recycled", p.stats ? p.recycled : NONE);
+	put("pools", p.nr);
+	put("provided", p.provided);
+}
+
+/* In kB there */
+static void put_page_pool(void)
+{
+	static char buf[8192];
+	int64_t kb = NONE;
+
+	if (slurp("/proc/meminfo", buf, sizeof(buf)))
+		kb = find_key(buf, "PagePool:");
+	put("page_pool", kb == NONE ? NONE : kb * 1024);
 }
 
 static void put_all(void)
@@ -514,6 +541,7 @@ static void put_all(void)
 		put_cgroup();
 	put_nomem();
 	put_pools();
+	put_page_pool();
 	printf("\n");
 	fflush(stdout);
 }
