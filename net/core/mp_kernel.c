@@ -59,7 +59,8 @@
  * @refs: for who is bound, each pool, and each page that is not in @idle
  * @mappers: for who is bound, and each pool that was not shut down yet: the last
  *	one unmaps the pages
- * @lock: protects what follows. Taken from any context but NMI, innermost.
+ * @lock: protects @idle, @nr_idle and @unmapped. Taken from any context but NMI,
+ *	innermost.
  * @idle: stack of pages that no pool has
  * @nr_idle: number of pages there
  * @unmapped: the device cannot use the pages any more. Those that return are

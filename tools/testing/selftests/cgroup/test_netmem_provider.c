@@ -438,6 +438,7 @@ static unsigned int pools_with(uint32_t id)
  */
 static void two_queues_fn(void)
 {
+	unsigned int pools = pools_with(0);
 	struct nm_binding one;
 	int ret;
 
@@ -454,8 +455,8 @@ static void two_queues_fn(void)
 	ret = nm_bind_kernel(&binding, pair.rx_ifindex, 0, 2, SIZE, huge);
 	nm_check_eq(ret, -EEXIST, "bind a queue again");
 	check_stat(cg, "netmem_provider", SIZE);
-	nm_check(!pool_now().kernel || pool_now().kernel == one.id,
-		 "the first queue has the memory");
+	nm_check_eq(pools_with(one.id), 1, "pools with the first memory");
+	nm_check_eq(pools_with(0), pools - 1, "pools with memory of their own");
 	receive_again();
 	close(one.fd);
 	check_stat(cg, "netmem_provider", 0);
@@ -612,15 +613,6 @@ static void bind_and_receive(void)
 	}
 }
 
-/* What the kernel keeps for later, KASAN's quarantine too, is not in use */
-static long mem_free(void)
-{
-	nm_write("/proc/sys/vm/drop_caches", "3");
-	if (system("for i in /sys/kernel/slab/*/shrink; do echo 1 >$i; done 2>/dev/null"))
-		ksft_print_msg("slabs are not shrunk\n");
-	return nm_key("/proc/meminfo", "MemFree:") * 1024;
-}
-
 /*
  * A thousand times who has bound memory is killed, at any moment: bound, being
  * sent to, or holding and receiving. Each time the queue has its own memory
@@ -656,7 +648,7 @@ static void killed(void)
 	for (round_nr = 0; round_nr < rounds; round_nr++) {
 		/* The first ones make the slabs, and the like, grow */
 		if (round_nr == first) {
-			free_before = mem_free();
+			free_before = nm_mem_free();
 			pools = page_pool_bytes();
 		}
 		one_round();
@@ -665,9 +657,9 @@ static void killed(void)
 	check_stat(cg, "netmem_provider", 0);
 	nm_check(nm_until(page_pool_bytes() < pools + MIB, NM_TIMEOUT_MS),
 		 "PagePool is %ld, was %ld", page_pool_bytes(), pools);
-	nm_check(nm_until(mem_free() > free_before - free_before / 100,
+	nm_check(nm_until(nm_mem_free() > free_before - free_before / 100,
 			  NM_TIMEOUT_MS), "%ld KiB free, before %ld",
-		 mem_free() >> 10, free_before >> 10);
+		 nm_mem_free() >> 10, free_before >> 10);
 	run_in(cg, charged_fn);
 }
 

@@ -465,6 +465,14 @@ static long sum_of(const char *log, const char *key)
 	return sum;
 }
 
+long nm_mem_free(void)
+{
+	nm_write("/proc/sys/vm/drop_caches", "3");
+	if (system("for i in /sys/kernel/slab/*/shrink; do echo 1 >$i; done 2>/dev/null"))
+		ksft_print_msg("slabs are not shrunk\n");
+	return nm_key("/proc/meminfo", "MemFree:") * 1024;
+}
+
 #define SHOW_MEM_MARK	"netmem: show_mem"
 
 void nm_show_mem(long *total, long *cached)

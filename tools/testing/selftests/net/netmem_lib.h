@@ -113,6 +113,9 @@ long nm_read_long(const char *path);
 long nm_netstat(const char *key);
 long nm_key(const char *path, const char *key);
 
+/* Bytes. What the kernel keeps for later, KASAN's quarantine too, counts. */
+long nm_mem_free(void);
+
 /* What the report of the OOM killer has of page_pools, in kB: SysRq-m */
 void nm_show_mem(long *total, long *cached);
 

@@ -313,15 +313,6 @@ static void module_unloaded(void)
  */
 #define MANY	(65536UL)
 
-/* What the kernel keeps for later, KASAN's quarantine too, is not in use */
-static long mem_free(void)
-{
-	nm_write("/proc/sys/vm/drop_caches", "3");
-	if (system("for i in /sys/kernel/slab/*/shrink; do echo 1 >$i; done 2>/dev/null"))
-		ksft_print_msg("slabs are not shrunk\n");
-	return nm_key("/proc/meminfo", "MemFree:") * 1024;
-}
-
 /* A kernel that checks each unmapping takes its time */
 static bool slow_kernel(void)
 {
@@ -353,13 +344,13 @@ static void removed_many(void)
 {
 	long free_before, slack;
 
-	free_before = mem_free();
+	free_before = nm_mem_free();
 	if (free_before < (long)(MANY * NM_PAGE * 5 / 4))
 		nm_skip("%ld MiB are not free", MANY * NM_PAGE >> 20);
 	slack = free_before / 100;
 	nm_wait(nm_fork(keep_many, NULL));
-	nm_check(nm_until(mem_free() > free_before - slack, NM_TIMEOUT_MS),
-		 "%ld KiB free, before %ld", mem_free() >> 10,
+	nm_check(nm_until(nm_mem_free() > free_before - slack, NM_TIMEOUT_MS),
+		 "%ld KiB free, before %ld", nm_mem_free() >> 10,
 		 free_before >> 10);
 }
 
