@@ -256,7 +256,8 @@ static void family_cb(struct nlattr *a, const void *end, void *arg)
 static int netdev_family(int fd)
 {
 	struct genl_req req = {
-		.nlh.nlmsg_len = sizeof(req),
+		.nlh.nlmsg_len = NLMSG_LENGTH(GENL_HDRLEN) +
+				 NLA_ALIGN(NLA_HDRLEN + sizeof(NETDEV_FAMILY_NAME)),
 		.nlh.nlmsg_type = GENL_ID_CTRL,
 		.nlh.nlmsg_flags = NLM_F_REQUEST,
 		.genl.cmd = CTRL_CMD_GETFAMILY,
