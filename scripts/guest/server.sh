@@ -19,10 +19,11 @@ stop()
 {
 	local pid
 
+	# bash tells of each that was killed, unless it is waited for
 	for pid in $server "${senders[@]}"; do
 		kill -9 "$pid" 2>/dev/null || :
+		wait "$pid" 2>/dev/null || :
 	done
-	wait 2>/dev/null
 	server='' senders=()
 }
 
