@@ -8,6 +8,7 @@
 #include <linux/skbuff.h>
 #include <net/flow_dissector.h>
 #include <net/ipv6.h>
+#include <net/netdev_lock.h>
 
 #include "netdevsim.h"
 
@@ -22,8 +23,7 @@ static struct nsim_steer_rule *nsim_steer_rule(struct netdevsim *ns, u32 loc)
 	if (loc >= NSIM_STEER_RULES)
 		return NULL;
 
-	return rcu_dereference_protected(ns->steer.rules[loc],
-					 lockdep_is_held(&ns->netdev->lock));
+	return netdev_ops_lock_dereference(ns->steer.rules[loc], ns->netdev);
 }
 
 static bool nsim_steer_match_v4(const struct ethtool_tcpip4_spec *val,
@@ -69,30 +69,38 @@ static bool nsim_steer_match(const struct ethtool_rx_flow_spec *fs,
 				   &fs->m_u.tcp_ip6_spec, keys);
 }
 
-static struct nsim_steer_rule *nsim_steer_find(struct netdevsim *ns,
-					       struct sk_buff *skb)
+static const struct nsim_steer_rule *
+nsim_steer_find(struct netdevsim *ns, const struct flow_keys *keys)
 {
-	struct nsim_steer_rule *rule;
-	struct flow_keys keys;
+	const struct nsim_steer_rule *rule;
 	int i;
 
-	if (!(ns->netdev->features & NETIF_F_NTUPLE) ||
-	    !skb_flow_dissect_flow_keys(skb, &keys, 0))
+	if (!(ns->netdev->features & NETIF_F_NTUPLE))
 		return NULL;
 
 	for (i = 0; i < NSIM_STEER_RULES; i++) {
 		rule = rcu_dereference(ns->steer.rules[i]);
-		if (rule && nsim_steer_match(&rule->fs, &keys))
+		if (rule && nsim_steer_match(&rule->fs, keys))
 			return rule;
 	}
 
 	return NULL;
 }
 
-static u16 nsim_steer_hash(struct netdevsim *ns, struct sk_buff *skb, u32 ctx)
+/* Not skb->hash, which a socket changes when it wants another path */
+static u16 nsim_steer_hash(struct netdevsim *ns, u32 ctx,
+			   struct flow_keys *keys)
 {
-	return READ_ONCE(ns->steer.indir[ctx][skb_get_hash(skb) %
+	return READ_ONCE(ns->steer.indir[ctx][flow_hash_from_keys(keys) %
 					      NSIM_STEER_INDIR]);
+}
+
+static bool nsim_steer_used(struct netdevsim *ns)
+{
+	if (!READ_ONCE(ns->steer.used) && netif_is_rxfh_configured(ns->netdev))
+		WRITE_ONCE(ns->steer.used, true);
+
+	return READ_ONCE(ns->steer.used);
 }
 
 /**
@@ -107,22 +115,27 @@ static u16 nsim_steer_hash(struct netdevsim *ns, struct sk_buff *skb, u32 ctx)
 u16 nsim_steer(struct netdevsim *ns, struct sk_buff *skb, u16 queue)
 {
 	const struct nsim_steer_rule *rule;
+	struct flow_keys keys;
 
-	if (!READ_ONCE(ns->steer.used))
+	if (!nsim_steer_used(ns))
 		return queue;
 
-	rule = nsim_steer_find(ns, skb);
+	if (!skb_flow_dissect_flow_keys(skb, &keys,
+					FLOW_DISSECTOR_F_STOP_AT_ENCAP))
+		memset(&keys, 0, sizeof(keys));
+
+	rule = nsim_steer_find(ns, &keys);
 	if (rule && rule->fs.flow_type & FLOW_RSS)
-		return nsim_steer_hash(ns, skb, rule->rss_context);
+		return nsim_steer_hash(ns, rule->rss_context, &keys);
 	if (rule)
 		return rule->fs.ring_cookie;
 	if (netif_is_rxfh_configured(ns->netdev))
-		return nsim_steer_hash(ns, skb, 0);
+		return nsim_steer_hash(ns, 0, &keys);
 
 	return queue;
 }
 
-/* What is understood: addresses and ports of TCP and UDP, and no VLAN */
+/* What is understood: addresses and ports of TCP and UDP */
 static int nsim_steer_check(const struct net_device *dev,
 			    const struct ethtool_rx_flow_spec *fs)
 {
@@ -149,12 +162,17 @@ static int nsim_steer_check(const struct net_device *dev,
 	return fs->ring_cookie < dev->real_num_rx_queues ? 0 : -EINVAL;
 }
 
-static void nsim_steer_any_location(struct netdevsim *ns,
-				    struct ethtool_rx_flow_spec *fs)
+static int nsim_steer_locate(struct netdevsim *ns,
+			     struct ethtool_rx_flow_spec *fs)
 {
+	if (fs->location != RX_CLS_LOC_ANY)
+		return fs->location < NSIM_STEER_RULES ? 0 : -EINVAL;
+
 	fs->location = 0;
 	while (nsim_steer_rule(ns, fs->location))
 		fs->location++;
+
+	return fs->location < NSIM_STEER_RULES ? 0 : -ENOSPC;
 }
 
 static int nsim_steer_insert(struct netdevsim *ns, struct ethtool_rxnfc *info)
@@ -164,13 +182,10 @@ static int nsim_steer_insert(struct netdevsim *ns, struct ethtool_rxnfc *info)
 	int err;
 
 	err = nsim_steer_check(ns->netdev, fs);
+	if (!err)
+		err = nsim_steer_locate(ns, fs);
 	if (err)
 		return err;
-
-	if (fs->location == RX_CLS_LOC_ANY)
-		nsim_steer_any_location(ns, fs);
-	if (fs->location >= NSIM_STEER_RULES)
-		return -ENOSPC;
 
 	rule = kzalloc_obj(*rule);
 	if (!rule)
@@ -214,25 +229,29 @@ int nsim_set_rxnfc(struct net_device *dev, struct ethtool_rxnfc *info)
 	}
 }
 
-/* @locs: room for @info->rule_cnt, or NULL to count them */
+static u32 nsim_steer_count(struct netdevsim *ns)
+{
+	u32 i, n = 0;
+
+	for (i = 0; i < NSIM_STEER_RULES; i++)
+		n += !!nsim_steer_rule(ns, i);
+
+	return n;
+}
+
 static int nsim_steer_list(struct netdevsim *ns, struct ethtool_rxnfc *info,
 			   u32 *locs)
 {
 	u32 i, n = 0;
 
-	for (i = 0; i < NSIM_STEER_RULES; i++) {
-		if (!nsim_steer_rule(ns, i))
-			continue;
-		if (locs && n == info->rule_cnt)
-			return -EMSGSIZE;
-		if (locs)
-			locs[n] = i;
-		n++;
-	}
+	if (nsim_steer_count(ns) > info->rule_cnt)
+		return -EMSGSIZE;
+
+	for (i = 0; i < NSIM_STEER_RULES; i++)
+		if (nsim_steer_rule(ns, i))
+			locs[n++] = i;
 	info->rule_cnt = n;
 	info->data = NSIM_STEER_RULES;
-	if (!locs)
-		info->data |= RX_CLS_LOC_SPECIAL;
 
 	return 0;
 }
@@ -245,7 +264,9 @@ int nsim_get_rxnfc(struct net_device *dev, struct ethtool_rxnfc *info,
 
 	switch (info->cmd) {
 	case ETHTOOL_GRXCLSRLCNT:
-		return nsim_steer_list(ns, info, NULL);
+		info->rule_cnt = nsim_steer_count(ns);
+		info->data = NSIM_STEER_RULES | RX_CLS_LOC_SPECIAL;
+		return 0;
 	case ETHTOOL_GRXCLSRLALL:
 		return nsim_steer_list(ns, info, locs);
 	case ETHTOOL_GRXCLSRULE:
@@ -275,15 +296,32 @@ int nsim_get_rxfh(struct net_device *dev, struct ethtool_rxfh_param *rxfh)
 	struct netdevsim *ns = netdev_priv(dev);
 	int i;
 
-	if (!rxfh->indir)
-		return 0;
-
-	for (i = 0; i < NSIM_STEER_INDIR; i++)
-		rxfh->indir[i] = netif_is_rxfh_configured(dev) ?
-			ns->steer.indir[0][i] :
-			ethtool_rxfh_indir_default(i, dev->real_num_rx_queues);
+	for (i = 0; rxfh->indir && i < NSIM_STEER_INDIR; i++)
+		rxfh->indir[i] = ns->steer.indir[0][i];
 
 	return 0;
+}
+
+static void nsim_steer_default(struct netdevsim *ns, u32 ctx)
+{
+	u32 queues = ns->netdev->real_num_rx_queues;
+	int i;
+
+	for (i = 0; i < NSIM_STEER_INDIR; i++)
+		WRITE_ONCE(ns->steer.indir[ctx][i],
+			   ethtool_rxfh_indir_default(i, queues));
+}
+
+/**
+ * nsim_steer_update() - spread flows over all queues, if nobody said otherwise
+ * @ns: a new device, or one with another number of queues than before
+ *
+ * Context: that of ethtool's ops, or before the device is registered
+ */
+void nsim_steer_update(struct netdevsim *ns)
+{
+	if (!netif_is_rxfh_configured(ns->netdev))
+		nsim_steer_default(ns, 0);
 }
 
 /* There is one hash, and it has no key */
@@ -321,17 +359,20 @@ int nsim_create_rxfh_context(struct net_device *dev,
 			     const struct ethtool_rxfh_param *rxfh,
 			     struct netlink_ext_ack *extack)
 {
-	struct ethtool_rxfh_param all = *rxfh;
-	int i;
+	struct netdevsim *ns = netdev_priv(dev);
+	u32 *indir = ethtool_rxfh_context_indir(ctx);
+	int i, err;
 
-	if (!all.indir) {
-		all.indir = ethtool_rxfh_context_indir(ctx);
-		for (i = 0; i < NSIM_STEER_INDIR; i++)
-			all.indir[i] = ethtool_rxfh_indir_default(i,
-						dev->real_num_rx_queues);
-	}
+	nsim_steer_default(ns, rxfh->rss_context);
+	err = nsim_steer_set_indir(ns, rxfh->rss_context, rxfh);
+	if (err)
+		return err;
 
-	return nsim_steer_set_indir(netdev_priv(dev), all.rss_context, &all);
+	/* What was not said is for us to say */
+	for (i = 0; i < NSIM_STEER_INDIR; i++)
+		indir[i] = ns->steer.indir[rxfh->rss_context][i];
+
+	return 0;
 }
 
 int nsim_remove_rxfh_context(struct net_device *dev,
