@@ -119,7 +119,8 @@ static void test_in(void (*fn)(void))
  */
 static void charged_fn(void)
 {
-	long pools = page_pool_bytes();
+	/* What the queue's pool has now goes with it */
+	long pools = page_pool_bytes() - pool_now().inflight * NM_PAGE;
 	struct nm_pool pool;
 
 	bind_memory(SIZE);
@@ -156,7 +157,8 @@ static void count_mapping(const struct nm_event *ev, void *arg)
 {
 	unsigned int *nr = arg;
 
-	*nr += ev->pid == getpid() && nm_event_is(ev, "dma_map_phys");
+	*nr += ev->pid == getpid() && nm_event_is(ev, "dma_map_phys") &&
+	       nm_event_u64(ev, "size", 0) == PIECE;
 }
 
 static void charged_huge_fn(void)
