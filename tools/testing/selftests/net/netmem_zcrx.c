@@ -412,8 +412,14 @@ static int listen_on(void)
 		.sin6_family = AF_INET6,
 		.sin6_port = htons(cfg.port),
 	};
+	/*
+	 * Half of the memory, the kernel doubles it: if what is out of order took
+	 * all buffers, there would be none for what is missing.
+	 */
+	int rcvbuf = cfg.buffers * cfg.buf_len / 4;
 	int fd = tcp_socket(), one = 1;
 
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf, sizeof(rcvbuf));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, 1))
 		error(1, errno, "listen");
