@@ -20,6 +20,9 @@
 #define BURST	32
 #define WARM_UP	64		/* bursts */
 #define BURSTS	1024
+#define MAX_RING 4096
+#define HELD	2048		/* pages that are mapped before they are unmapped */
+#define HOLDS	16
 
 static struct nm_pair pair, far;
 static struct nm_conn conn;
@@ -140,6 +143,37 @@ static int open_far(void)
 	return ns;
 }
 
+static void map_bursts(int tx, struct nm_rx *rx, unsigned int holds)
+{
+	while (holds--) {
+		while (rx->used < HELD) {
+			send_burst(tx);
+			nm_rx_map(rx, BURST);
+		}
+		nm_rx_reuse(rx);
+	}
+}
+
+/*
+ * Mapped, and unmapped many at a time, which is how it is used: a page that is
+ * unmapped while its packet is still there would not be lent.
+ */
+static void tcp_zerocopy(void)
+{
+	struct nm_rx rx;
+	uint64_t start;
+
+	nm_pair_create(&pair, MAX_RING);
+	nm_conn_open(&conn, -1, pair.ns_tx, NM_ADDR_RX);
+	nm_rx_init(&rx, nm_conn_accept(&conn), 0, HELD);
+	send_burst(conn.tx);
+	map_bursts(conn.tx, &rx, 2);
+	start = now_ns();
+	map_bursts(conn.tx, &rx, HOLDS);
+	ksft_print_msg("%s: %.1f ns per page\n", __func__,
+		       (double)(now_ns() - start) / (HELD * HOLDS));
+}
+
 /* By one pair, out by another: datagrams one by one, ... */
 static void udp_forward(void)
 {
@@ -157,6 +191,7 @@ static const struct nm_test tests[] = {
 	NM_TEST(tcp_receive),
 	NM_TEST(udp_receive_linear),
 	NM_TEST(tcp_receive_linear),
+	NM_TEST(tcp_zerocopy),
 	NM_TEST(udp_forward),
 	NM_TEST(tcp_forward),
 };

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What those pay who do not receive anything: nanoseconds per operation of what
+ * frees and refers to pages. With a clock that counts instructions, see
+ * netmem_cost.c, these are instructions.
+ *
+ * Usage: netmem_cost_mm [TEST...]
+ */
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "netmem_lib.h"
+
+#define PAGES	512
+
+static char page[NM_PAGE];
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+/* @op does @per operations at a time */
+static void measure(const char *what, void (*op)(void *arg), void *arg,
+		    unsigned int per, unsigned int times)
+{
+	unsigned int i, warm_up = times / 8 + 1;
+	uint64_t start = 0;
+
+	for (i = 0; i < warm_up + times; i++) {
+		if (i == warm_up)
+			start = now_ns();
+		op(arg);
+	}
+	ksft_print_msg("%s: %.1f ns per op\n", what,
+		       (double)(now_ns() - start) / per / times);
+}
+
+/* A page is faulted in, and unmapped with all the others */
+static void fault_and_unmap(void *arg)
+{
+	char *area = mmap(NULL, PAGES * NM_PAGE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t i;
+
+	nm_check(area != MAP_FAILED, "mmap");
+	for (i = 0; i < PAGES; i++)
+		area[i * NM_PAGE] = 1;
+	nm_check(!munmap(area, PAGES * NM_PAGE), "munmap");
+}
+
+static void anon_fault_munmap(void)
+{
+	measure(__func__, fault_and_unmap, NULL, PAGES, 200);
+}
+
+static void read_file(void *arg)
+{
+	int fd = *(int *)arg;
+	size_t i;
+
+	for (i = 0; i < PAGES; i++)
+		nm_check_eq(pread(fd, page, NM_PAGE, i * NM_PAGE), NM_PAGE,
+			    "pread");
+}
+
+/* Of what is in the page cache */
+static void file_read(void)
+{
+	int fd = memfd_create(__func__, MFD_CLOEXEC);
+	size_t i;
+
+	nm_check(fd >= 0, "memfd_create");
+	for (i = 0; i < PAGES; i++)
+		nm_check_eq(write(fd, page, NM_PAGE), NM_PAGE, "write");
+	measure(__func__, read_file, &fd, PAGES, 200);
+}
+
+static void write_and_read(void *arg)
+{
+	int *fd = arg;
+	size_t i;
+
+	for (i = 0; i < 8; i++)
+		nm_check_eq(write(fd[1], page, NM_PAGE), NM_PAGE, "write");
+	for (i = 0; i < 8; i++)
+		nm_check_eq(read(fd[0], page, NM_PAGE), NM_PAGE, "read");
+}
+
+static void pipe_write_read(void)
+{
+	int fd[2];
+
+	nm_check(!pipe(fd), "pipe");
+	measure(__func__, write_and_read, fd, 8, 4000);
+}
+
+static void spawn(void *arg)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid) {
+		execl("/bin/true", "true", NULL);
+		_exit(127);
+	}
+	nm_check(waitpid(pid, &status, 0) == pid && !status, "true");
+}
+
+static void fork_exec_exit(void)
+{
+	measure(__func__, spawn, NULL, 1, 100);
+}
+
+static const struct nm_test tests[] = {
+	NM_TEST(anon_fault_munmap),
+	NM_TEST(file_read),
+	NM_TEST(pipe_write_read),
+	NM_TEST(fork_exec_exit),
+};
+
+int main(int argc, char **argv)
+{
+	const struct nm_suite suite = {
+		.tests = tests,
+		.nr = ARRAY_SIZE(tests),
+	};
+
+	return nm_run(argc, argv, &suite);
+}
