@@ -139,18 +139,14 @@ u16 nsim_steer(struct netdevsim *ns, struct sk_buff *skb, u16 queue)
 static int nsim_steer_check(const struct net_device *dev,
 			    const struct ethtool_rx_flow_spec *fs)
 {
-	switch (fs->flow_type) {
+	switch (fs->flow_type & ~FLOW_RSS) {
 	case TCP_V4_FLOW:
 	case UDP_V4_FLOW:
-	case TCP_V4_FLOW | FLOW_RSS:
-	case UDP_V4_FLOW | FLOW_RSS:
 		if (fs->m_u.tcp_ip4_spec.tos)
 			return -EOPNOTSUPP;
 		break;
 	case TCP_V6_FLOW:
 	case UDP_V6_FLOW:
-	case TCP_V6_FLOW | FLOW_RSS:
-	case UDP_V6_FLOW | FLOW_RSS:
 		if (fs->m_u.tcp_ip6_spec.tclass)
 			return -EOPNOTSUPP;
 		break;
