@@ -12,7 +12,6 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "netmem_lib.h"
 
@@ -27,14 +26,6 @@
 static struct nm_pair pair, far;
 static struct nm_conn conn;
 static char page[NM_PAGE];
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
 
 static void send_burst(int tx)
 {
@@ -68,10 +59,10 @@ static void measure(const char *what, int tx, int rx)
 	/* What the loop lags behind by, or recv_burst() would have to wait */
 	send_burst(tx);
 	bursts(tx, rx, WARM_UP);
-	start = now_ns();
+	start = nm_now_ns();
 	bursts(tx, rx, BURSTS);
 	ksft_print_msg("%s: %.1f ns per page\n", what,
-		       (double)(now_ns() - start) / (BURST * BURSTS));
+		       (double)(nm_now_ns() - start) / (BURST * BURSTS));
 }
 
 static void udp_socket(void *arg)
@@ -168,10 +159,10 @@ static void tcp_zerocopy(void)
 	nm_rx_init(&rx, nm_conn_accept(&conn), 0, HELD);
 	send_burst(conn.tx);
 	map_bursts(conn.tx, &rx, 2);
-	start = now_ns();
+	start = nm_now_ns();
 	map_bursts(conn.tx, &rx, HOLDS);
 	ksft_print_msg("%s: %.1f ns per page\n", __func__,
-		       (double)(now_ns() - start) / (HELD * HOLDS));
+		       (double)(nm_now_ns() - start) / (HELD * HOLDS));
 }
 
 /* By one pair, out by another: datagrams one by one, ... */

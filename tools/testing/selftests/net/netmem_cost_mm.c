@@ -9,21 +9,12 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "netmem_lib.h"
 
 #define PAGES	512
 
 static char page[NM_PAGE];
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
 
 /* @op does @per operations at a time */
 static void measure(const char *what, void (*op)(void *arg), void *arg,
@@ -34,11 +25,11 @@ static void measure(const char *what, void (*op)(void *arg), void *arg,
 
 	for (i = 0; i < warm_up + times; i++) {
 		if (i == warm_up)
-			start = now_ns();
+			start = nm_now_ns();
 		op(arg);
 	}
 	ksft_print_msg("%s: %.1f ns per op\n", what,
-		       (double)(now_ns() - start) / per / times);
+		       (double)(nm_now_ns() - start) / per / times);
 }
 
 /* A page is faulted in, and unmapped with all the others */

@@ -84,12 +84,17 @@ void nm_skip(const char *fmt, ...)
 	end_test(KSFT_SKIP);
 }
 
-uint64_t nm_now_ms(void)
+uint64_t nm_now_ns(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000ULL + ts.tv_nsec / 1000000;
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+uint64_t nm_now_ms(void)
+{
+	return nm_now_ns() / 1000000;
 }
 
 void nm_nap(void)

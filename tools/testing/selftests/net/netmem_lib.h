@@ -51,6 +51,7 @@ do {									\
 			   what, _got, _want);				\
 } while (0)
 
+uint64_t nm_now_ns(void);
 uint64_t nm_now_ms(void);
 void nm_nap(void);
 

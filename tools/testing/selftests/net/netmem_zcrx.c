@@ -419,7 +419,8 @@ static int listen_on(void)
 	int rcvbuf = cfg.buffers * cfg.buf_len / 4;
 	int fd = tcp_socket(), one = 1;
 
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf, sizeof(rcvbuf));
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf, sizeof(rcvbuf)))
+		error(1, errno, "SO_RCVBUFFORCE");
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, 1))
 		error(1, errno, "listen");
