@@ -221,14 +221,20 @@ static void netmem_mod_state(struct mem_cgroup *memcg, int nr_pages)
 	mod_memcg_state(memcg, MEMCG_SOCK, nr_pages);
 }
 
-/*
- * A page that is mapped without a charge remains so: NR_FILE_MAPPED went to no
- * cgroup when it was mapped, and must come from none when it is unmapped.
- */
-static bool netmem_is_chargeable(struct folio *folio)
+static bool netmem_is_chargeable(const struct folio *folio)
 {
-	return folio_is_netmem(folio) && !READ_ONCE(folio->memcg_data) &&
-	       !folio_mapped(folio);
+	return folio_is_netmem(folio) && !READ_ONCE(folio->memcg_data);
+}
+
+/*
+ * The references of @nr_claimed pages, on each of which the caller holds one of its
+ * own: so none was uncharged yet.
+ */
+static void netmem_refer(struct obj_cgroup *objcg, unsigned int nr_claimed)
+{
+	if (nr_claimed)
+		obj_cgroup_get_many(objcg, nr_claimed);
+	obj_cgroup_put(objcg);
 }
 
 /*
@@ -244,7 +250,6 @@ static bool netmem_claim(struct folio *folio, struct obj_cgroup *objcg)
 	if (cmpxchg(&folio->memcg_data, 0, (unsigned long)objcg))
 		return false;
 
-	obj_cgroup_get(objcg);
 	/* Nobody else writes it now; who reads it just then minds other bits */
 	WRITE_ONCE(page->pp_magic, page->pp_magic | PP_MAGIC_CHARGED);
 	trace_netmem_charge(page);
@@ -260,8 +265,8 @@ static unsigned int netmem_commit(struct mem_cgroup *memcg, struct page **pages,
 				  unsigned int nr_pages,
 				  unsigned int *nr_charged)
 {
+	unsigned int i, nr_claimed = 0, left = *nr_charged;
 	struct obj_cgroup *objcg = NULL;
-	unsigned int i, left = *nr_charged;
 	int nid = NUMA_NO_NODE;
 
 	for (i = 0; i < nr_pages; i++) {
@@ -272,18 +277,21 @@ static unsigned int netmem_commit(struct mem_cgroup *memcg, struct page **pages,
 		if (left < folio_nr_pages(folio))
 			break;
 		if (folio_nid(folio) != nid) {
-			obj_cgroup_put(objcg);
+			netmem_refer(objcg, nr_claimed);
+			nr_claimed = 0;
 			nid = folio_nid(folio);
 			objcg = get_obj_cgroup_from_memcg(memcg, nid);
 		}
 		/* All cgroups up to the root went away: nobody to pay */
 		if (obj_cgroup_is_root(objcg) && !mem_cgroup_is_root(memcg))
 			continue;
-		if (netmem_claim(folio, objcg))
+		if (netmem_claim(folio, objcg)) {
 			left -= folio_nr_pages(folio);
+			nr_claimed++;
+		}
 	}
 
-	obj_cgroup_put(objcg);
+	netmem_refer(objcg, nr_claimed);
 	*nr_charged -= left;
 
 	return i;
@@ -314,9 +322,8 @@ static unsigned int netmem_wanted(struct page **pages, unsigned int nr_pages)
  *
  * Charges the pages of page_pools among @pages to the memory cgroup of
  * current's mm, up to the first that cannot be paid for without taking the last
- * of a limit. Pages that are charged already, that are mapped without a charge
- * and that belong to no page_pool, or to one that does not lend, stay as they
- * are. A charge ends when the last reference to its page is gone, whether the
+ * of a limit. Pages that are charged already, and those that belong to no
+ * page_pool, or to one that does not lend, stay as they are. A charge ends when the last reference to its page is gone, whether the
  * page leaves the stack after all or not.
  *
  * Context: Process context. May sleep, and reclaim from the cgroup.
@@ -358,7 +365,7 @@ unsigned int __mem_cgroup_charge_netmem(struct page **pages,
 void __mem_cgroup_uncharge_netmem(struct page *page,
 				  struct netmem_uncharge *batch)
 {
-	struct folio *folio = page_folio(page);
+	struct folio *folio = (struct folio *)page;
 	struct obj_cgroup *objcg = folio_objcg(folio);
 
 	if (batch->objcg != objcg) {

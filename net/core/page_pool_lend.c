@@ -4,6 +4,7 @@
  * include/net/page_pool/lend.h.
  */
 
+#include <linux/folio_batch.h>
 #include <linux/interrupt.h>
 #include <linux/llist.h>
 #include <linux/memcg_netmem.h>
@@ -17,7 +18,6 @@
 
 #include <net/page_pool/lend.h>
 #include <net/page_pool/memory_provider.h>
-#include <net/xdp.h>
 
 #include <trace/events/page_pool.h>
 
@@ -43,12 +43,6 @@ static DEFINE_PER_CPU(struct page_pool_deferred, page_pool_deferred);
 #define PP_STRAY_FLAGS	(PAGE_FLAGS_CHECK_AT_PREP & \
 			 ~(BIT(PG_network) | BIT(PG_head) | BIT(PG_locked) | \
 			   BIT(PG_waiters)))
-
-static struct page *page_pool_node_page(struct llist_node *node)
-{
-	return container_of((unsigned long *)node, struct page,
-			    _pp_mapping_pad);
-}
 
 /* Atomic, as memory_failure() may mark a page that nobody holds. */
 static void page_pool_clear_stray_flags(struct page *page)
@@ -140,7 +134,7 @@ static void page_pool_report_leak(struct page *page)
 	add_taint(TAINT_BAD_PAGE, LOCKDEP_NOW_UNRELIABLE);
 }
 
-/* What the ring must not get; page_pool_put_netmem_bulk() sees to the rest. */
+/* What the ring must not get */
 static bool page_pool_may_recycle(const struct page_pool *pool,
 				  struct folio *folio)
 {
@@ -150,7 +144,8 @@ static bool page_pool_may_recycle(const struct page_pool *pool,
 	if (unlikely(data_race(pool->destroy_cnt)) || pool->dma_bounce)
 		return false;
 
-	if (unlikely(folio_contain_hwpoisoned_page(folio)))
+	if (unlikely(folio_contain_hwpoisoned_page(folio) ||
+		     folio->page.pp_magic & PP_MAGIC_PFMEMALLOC))
 		return false;
 
 	/* Written by NAPI; refill looks again */
@@ -166,53 +161,52 @@ page_pool_why_refused(const struct page_pool *pool, struct folio *folio)
 		return PP_RELEASE_DESTROYED;
 	if (pool->dma_bounce)
 		return PP_RELEASE_BOUNCE;
+	if (folio_contain_hwpoisoned_page(folio))
+		return PP_RELEASE_HWPOISON;
 
-	return folio_contain_hwpoisoned_page(folio) ? PP_RELEASE_HWPOISON :
-						      PP_RELEASE_NODE;
+	return folio->page.pp_magic & PP_MAGIC_PFMEMALLOC ?
+	       PP_RELEASE_PFMEMALLOC : PP_RELEASE_NODE;
 }
 
 /*
  * Pages of one pool on their way home.
  * @stub: what they know of the pool
  * @pool: the pool, NULL if they go to the page allocator instead
- * @nr_pages: pages gathered since the last flush
- * @nr_recyclable: number of @recyclable
- * @recyclable: of these, the pages to put into the ring
+ * @recyclable: those that go into the ring
+ * @nr_pages: pages since the last flush, recyclable or not
  * @uncharge: their charges, whatever the pool
  */
 struct page_pool_homecoming {
 	struct page_pool_stub *stub;
 	struct page_pool *pool;
+	struct llist_node *recyclable;
 	unsigned int nr_pages;
-	unsigned int nr_recyclable;
-	netmem_ref recyclable[XDP_BULK_QUEUE_SIZE];
 	struct netmem_uncharge uncharge;
 };
 
 /* The references to the stub go last: they say that the pool is in use. */
 static void page_pool_flush_home(struct page_pool_homecoming *home)
 {
-	if (!home->nr_pages)
-		return;
-
 	if (home->pool) {
 		atomic_sub(home->nr_pages,
 			   &home->pool->pages_state_release_cnt);
-		page_pool_put_netmem_bulk(home->recyclable,
-					  home->nr_recyclable);
+		if (home->recyclable)
+			page_pool_recycle_list(home->pool, home->recyclable);
 	}
 	page_pool_stub_put(home->stub, home->nr_pages);
 	home->nr_pages = 0;
-	home->nr_recyclable = 0;
+	home->recyclable = NULL;
 }
 
+/* No more at once than come at once: the ring is locked meanwhile. */
 static void page_pool_begin_home(struct page_pool_homecoming *home,
 				 struct page_pool_stub *stub)
 {
-	if (home->stub == stub && home->nr_recyclable < XDP_BULK_QUEUE_SIZE)
+	if (likely(home->stub == stub && home->nr_pages < FOLIO_BATCH_SIZE))
 		return;
 
-	page_pool_flush_home(home);
+	if (home->nr_pages)
+		page_pool_flush_home(home);
 	home->stub = stub;
 	home->pool = rcu_dereference(stub->pool);
 }
@@ -239,21 +233,20 @@ static void page_pool_free_homeless(struct page_pool_stub *stub,
 }
 
 /*
- * From "last put" to "in use", the state in which the pool's own functions take
- * a page.
+ * From "last put" to "in use", in which page_pool_return_netmem() takes a page, or
+ * to "cached": the two differ in who holds it only.
  */
 static void page_pool_take_home(struct page_pool_homecoming *home,
 				struct page *page)
 {
 	struct netmem_desc *desc = pp_page_to_nmdesc(page);
+	struct folio *folio = (struct folio *)page;
 	bool recyclable;
-
-	/* The link of netmem_gather(): a free page has no mapping */
-	desc->_pp_mapping_pad = 0;
 
 	/* Pairs with the put in page_pool_lend() */
 	if (unlikely(atomic_long_read(&desc->pp_ref_count) ||
 		     !pp_is_stub(desc->pp))) {
+		desc->_pp_mapping_pad = 0;
 		page_pool_report_leak(page);
 		return;
 	}
@@ -262,28 +255,28 @@ static void page_pool_take_home(struct page_pool_homecoming *home,
 	home->nr_pages++;
 
 	/* Whether the ring has room shows only later */
-	recyclable = home->pool &&
-		     page_pool_may_recycle(home->pool, page_folio(page));
+	recyclable = home->pool && page_pool_may_recycle(home->pool, folio);
 	trace_page_pool_return(page, recyclable);
 	mem_cgroup_uncharge_netmem(page, &home->uncharge);
 	page_pool_clear_stray_flags(page);
 
+	if (likely(recyclable)) {
+		WRITE_ONCE(desc->pp, home->pool);
+		atomic_long_set(&desc->pp_ref_count, 1);
+		netmem_gather(folio, &home->recyclable);
+		return;
+	}
+
+	desc->_pp_mapping_pad = 0;
 	if (!home->pool) {
 		page_pool_free_homeless(home->stub, page);
 		return;
 	}
-
 	WRITE_ONCE(desc->pp, home->pool);
 	atomic_long_set(&desc->pp_ref_count, 1);
-	/* Release: who takes a reference by the pfn finds the page not lent */
 	page_ref_unfreeze(page, 1);
-
-	if (recyclable)
-		home->recyclable[home->nr_recyclable++] = page_to_netmem(page);
-	else
-		page_pool_return_netmem(home->pool, page_to_netmem(page),
-					page_pool_why_refused(home->pool,
-							      page_folio(page)));
+	page_pool_return_netmem(home->pool, page_to_netmem(page),
+				page_pool_why_refused(home->pool, folio));
 }
 
 static void page_pool_put_home(struct llist_node *node)
@@ -293,12 +286,13 @@ static void page_pool_put_home(struct llist_node *node)
 	/* A pool waits for this before it goes, see page_pool_disown_lent() */
 	rcu_read_lock();
 	while (node) {
-		struct page *page = page_pool_node_page(node);
+		struct page *page = netmem_gathered(node);
 
 		node = node->next;
 		page_pool_take_home(&home, page);
 	}
-	page_pool_flush_home(&home);
+	if (home.nr_pages)
+		page_pool_flush_home(&home);
 	rcu_read_unlock();
 
 	mem_cgroup_uncharge_netmem_flush(&home.uncharge);

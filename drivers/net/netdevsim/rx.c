@@ -6,9 +6,11 @@
 
 #include <linux/dma-direct.h>
 #include <linux/highmem.h>
+#include <linux/math64.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
 #include <linux/tcp.h>
+#include <linux/timex.h>
 #include <linux/udp.h>
 #include <net/flow_dissector.h>
 #include <net/gro.h>
@@ -112,6 +114,35 @@ static unsigned int nsim_rx_hdr_len(const struct nsim_rq *rq,
 	return len;
 }
 
+/* Work since @start is not the receiver's, but that of the wire and of what is at
+ * its ends in hardware. A benchmark leaves it out. To read a clock would take as
+ * long as some of it.
+ */
+static void nsim_rx_wire(const struct nsim_rq *rq, cycles_t start)
+{
+	struct netdevsim *ns = netdev_priv(rq->napi.dev);
+
+	atomic64_add(get_cycles() - start, &ns->rx_wire.cycles);
+}
+
+/**
+ * nsim_rx_wire_ns() - how long the wire's work took
+ * @ns:	a device
+ *
+ * Return: nanoseconds, with the mean frequency of the cycle counter since the
+ * device was made; 0 where there is no such counter
+ */
+u64 nsim_rx_wire_ns(struct netdevsim *ns)
+{
+	u64 cycles = get_cycles() - ns->rx_wire.made_cycles;
+
+	if (!cycles)
+		return 0;
+
+	return mul_u64_u64_div_u64(atomic64_read(&ns->rx_wire.cycles),
+				   ktime_get_ns() - ns->rx_wire.made_ns, cycles);
+}
+
 static void nsim_rx_drop(struct nsim_rq *rq, struct sk_buff *skb,
 			 enum skb_drop_reason reason)
 {
@@ -141,13 +172,7 @@ static void nsim_rx_segment(struct nsim_rq *rq, struct sk_buff *skb)
 	consume_skb(skb);
 }
 
-/**
- * nsim_rx_dequeue() - take the next packet off the wire
- * @rq:	receive queue
- *
- * Return: the packet, %NULL if there is none
- */
-struct sk_buff *nsim_rx_dequeue(struct nsim_rq *rq)
+static struct sk_buff *__nsim_rx_dequeue(struct nsim_rq *rq)
 {
 	struct sk_buff *skb;
 
@@ -166,6 +191,23 @@ struct sk_buff *nsim_rx_dequeue(struct nsim_rq *rq)
 	}
 
 	return __skb_dequeue(&rq->seg_queue);
+}
+
+/**
+ * nsim_rx_dequeue() - take the next packet off the wire
+ * @rq:	receive queue
+ *
+ * Return: the packet, %NULL if there is none
+ */
+struct sk_buff *nsim_rx_dequeue(struct nsim_rq *rq)
+{
+	cycles_t start = get_cycles();
+	struct sk_buff *skb;
+
+	skb = __nsim_rx_dequeue(rq);
+	nsim_rx_wire(rq, start);
+
+	return skb;
 }
 
 /* Where a DMA address leads is for the device to know, and the device is this
@@ -216,6 +258,7 @@ static int nsim_rx_payload(struct nsim_rq *rq, struct sk_buff *to,
 	unsigned int size = PAGE_SIZE << pool->p.order;
 	unsigned int len;
 	netmem_ref netmem;
+	cycles_t start;
 	int err;
 
 	for (; offset < from->len; offset += len) {
@@ -225,7 +268,9 @@ static int nsim_rx_payload(struct nsim_rq *rq, struct sk_buff *to,
 		if (!netmem)
 			return -ENOMEM;
 
+		start = get_cycles();
 		err = nsim_rx_dma(pool, netmem, from, offset, len);
+		nsim_rx_wire(rq, start);
 		if (pool->dma_map)
 			page_pool_dma_sync_netmem_for_cpu(pool, netmem, 0, len);
 		skb_add_rx_frag_netmem(to, skb_shinfo(to)->nr_frags, netmem, 0,
@@ -276,6 +321,7 @@ struct sk_buff *nsim_rx_split(struct nsim_rq *rq, struct sk_buff *skb)
 {
 	unsigned int hdr_len = NSIM_RX_CB(skb)->hdr_len;
 	struct sk_buff *new;
+	cycles_t start;
 
 	/* No packet outgrows the frags of an skb: MTU is at most 64K */
 	BUILD_BUG_ON(MAX_SKB_FRAGS * PAGE_SIZE < ETH_MAX_MTU);
@@ -290,7 +336,10 @@ struct sk_buff *nsim_rx_split(struct nsim_rq *rq, struct sk_buff *skb)
 	if (nsim_rx_payload(rq, new, skb, hdr_len))
 		goto err_free_new;
 
+	start = get_cycles();
 	consume_skb(skb);
+	nsim_rx_wire(rq, start);
+
 	return new;
 
 err_free_new:

@@ -52,6 +52,21 @@ static inline void netmem_gather(struct folio *folio, struct llist_node **list)
 }
 
 /**
+ * netmem_gathered() - a page of a list
+ * @node: entry of a list of netmem_gather()
+ *
+ * The entry is in the page: whoever takes the page off the list clears
+ * page->_pp_mapping_pad, as a page of a pool has no mapping.
+ *
+ * Return: the page, of a larger folio its first one.
+ */
+static inline struct page *netmem_gathered(struct llist_node *node)
+{
+	return container_of((unsigned long *)node, struct page,
+			    _pp_mapping_pad);
+}
+
+/**
  * folio_put_netmem() - give a folio whose last reference is gone to its pool
  * @folio: any folio of refcount 0
  *

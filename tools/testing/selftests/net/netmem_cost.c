@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What receiving and forwarding cost: nanoseconds per page of payload, all told,
- * from the sender's system call to the receiver's. In a virtual machine of one
- * CPU whose clock counts instructions (QEMU's -icount shift=0) these are
- * instructions, and the same on every run to a few in ten thousand. The CPU is
- * never idle: what a burst brings is read while the next one is under way.
+ * What receiving by copy and forwarding cost: nanoseconds per page of payload, by
+ * netdevsim the receiver's alone, too, see netmem_sides.h; by loopback and through
+ * a forwarder all told, from the sender's system call to the receiver's. In a
+ * virtual machine of one CPU whose clock counts instructions (QEMU's -icount
+ * shift=0) these are instructions, and the same on every run to a few in ten
+ * thousand. The CPU is never idle: what a burst brings is read while the next one
+ * is under way.
  *
  * Usage: netmem_cost [TEST...]
  */
@@ -13,15 +15,12 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-#include "netmem_lib.h"
+#include "netmem_sides.h"
 
 #define RING	1024
 #define BURST	32
 #define WARM_UP	64		/* bursts */
 #define BURSTS	1024
-#define MAX_RING 4096
-#define HELD	2048		/* pages that are mapped before they are unmapped */
-#define HOLDS	16
 
 static struct nm_pair pair, far;
 static struct nm_conn conn;
@@ -48,21 +47,20 @@ static void bursts(int tx, int rx, unsigned int nr)
 {
 	while (nr--) {
 		send_burst(tx);
+		nm_sides_now(NM_RECEIVE);
 		recv_burst(rx);
+		nm_sides_now(NM_SEND);
 	}
 }
 
 static void measure(const char *what, int tx, int rx)
 {
-	uint64_t start;
-
 	/* What the loop lags behind by, or recv_burst() would have to wait */
 	send_burst(tx);
 	bursts(tx, rx, WARM_UP);
-	start = nm_now_ns();
+	nm_sides_start();
 	bursts(tx, rx, BURSTS);
-	ksft_print_msg("%s: %.1f ns per page\n", what,
-		       (double)(nm_now_ns() - start) / (BURST * BURSTS));
+	nm_sides_report(what, BURST * BURSTS);
 }
 
 static void udp_socket(void *arg)
@@ -73,7 +71,8 @@ static void udp_socket(void *arg)
 	nm_check(*fd >= 0, "socket");
 }
 
-static void measure_udp(const char *what, int ns_rx, const char *addr)
+static void measure_udp(const char *what, int ns_tx, int ns_rx,
+			const char *addr)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET };
 	socklen_t len = sizeof(sin);
@@ -84,44 +83,60 @@ static void measure_udp(const char *what, int ns_rx, const char *addr)
 	nm_set_rcvbuf(rx, NM_RCVBUF);
 	nm_check(!bind(rx, (void *)&sin, len), "bind %s", addr);
 	nm_check(!getsockname(rx, (void *)&sin, &len), "name");
-	nm_in_ns(pair.ns_tx, udp_socket, &tx);
+	nm_in_ns(ns_tx, udp_socket, &tx);
 	nm_check(!connect(tx, (void *)&sin, len), "connect %s", addr);
 
 	measure(what, tx, rx);
 }
 
-static void measure_tcp(const char *what, int ns_rx, const char *addr)
+static void measure_tcp(const char *what, int ns_tx, int ns_rx,
+			const char *addr)
 {
-	nm_conn_open(&conn, ns_rx, pair.ns_tx, addr);
+	nm_conn_open(&conn, ns_rx, ns_tx, addr);
 	measure(what, conn.tx, nm_conn_accept(&conn));
+}
+
+static void create_pair(bool hds)
+{
+	nm_pair_create(&pair, RING);
+	nm_rings_set(pair.rx_name, RING, hds);
+	nm_sides_init(&pair);
 }
 
 /* Received with header-data split, into pages of the pool, and copied */
 static void udp_receive(void)
 {
-	nm_pair_create(&pair, RING);
-	measure_udp(__func__, -1, NM_ADDR_RX);
+	create_pair(true);
+	measure_udp(__func__, pair.ns_tx, -1, NM_ADDR_RX);
 }
 
 static void tcp_receive(void)
 {
-	nm_pair_create(&pair, RING);
-	measure_tcp(__func__, -1, NM_ADDR_RX);
+	create_pair(true);
+	measure_tcp(__func__, pair.ns_tx, -1, NM_ADDR_RX);
 }
 
 /* Without: the packet is the sender's, in one piece, and no pool is used */
 static void udp_receive_linear(void)
 {
-	nm_pair_create(&pair, RING);
-	nm_rings_set(pair.rx_name, RING, false);
-	measure_udp(__func__, -1, NM_ADDR_RX);
+	create_pair(false);
+	measure_udp(__func__, pair.ns_tx, -1, NM_ADDR_RX);
 }
 
 static void tcp_receive_linear(void)
 {
-	nm_pair_create(&pair, RING);
-	nm_rings_set(pair.rx_name, RING, false);
-	measure_tcp(__func__, -1, NM_ADDR_RX);
+	create_pair(false);
+	measure_tcp(__func__, pair.ns_tx, -1, NM_ADDR_RX);
+}
+
+static void udp_loopback(void)
+{
+	measure_udp(__func__, -1, -1, NM_ADDR_LO);
+}
+
+static void tcp_loopback(void)
+{
+	measure_tcp(__func__, -1, -1, NM_ADDR_LO);
 }
 
 static int open_far(void)
@@ -134,47 +149,20 @@ static int open_far(void)
 	return ns;
 }
 
-static void map_bursts(int tx, struct nm_rx *rx, unsigned int holds)
-{
-	while (holds--) {
-		while (rx->used < HELD) {
-			send_burst(tx);
-			nm_rx_map(rx, BURST);
-		}
-		nm_rx_reuse(rx);
-	}
-}
-
-/*
- * Mapped, and unmapped many at a time, which is how it is used: a page that is
- * unmapped while its packet is still there would not be lent.
- */
-static void tcp_zerocopy(void)
-{
-	struct nm_rx rx;
-	uint64_t start;
-
-	nm_pair_create(&pair, MAX_RING);
-	nm_conn_open(&conn, -1, pair.ns_tx, NM_ADDR_RX);
-	nm_rx_init(&rx, nm_conn_accept(&conn), 0, HELD);
-	send_burst(conn.tx);
-	map_bursts(conn.tx, &rx, 2);
-	start = nm_now_ns();
-	map_bursts(conn.tx, &rx, HOLDS);
-	ksft_print_msg("%s: %.1f ns per page\n", __func__,
-		       (double)(nm_now_ns() - start) / (HELD * HOLDS));
-}
-
 /* By one pair, out by another: datagrams one by one, ... */
 static void udp_forward(void)
 {
-	measure_udp(__func__, open_far(), NM_ADDR_FAR);
+	int ns = open_far();
+
+	measure_udp(__func__, pair.ns_tx, ns, NM_ADDR_FAR);
 }
 
 /* ... a stream in what GRO makes of it */
 static void tcp_forward(void)
 {
-	measure_tcp(__func__, open_far(), NM_ADDR_FAR);
+	int ns = open_far();
+
+	measure_tcp(__func__, pair.ns_tx, ns, NM_ADDR_FAR);
 }
 
 static const struct nm_test tests[] = {
@@ -182,7 +170,8 @@ static const struct nm_test tests[] = {
 	NM_TEST(tcp_receive),
 	NM_TEST(udp_receive_linear),
 	NM_TEST(tcp_receive_linear),
-	NM_TEST(tcp_zerocopy),
+	NM_TEST(udp_loopback),
+	NM_TEST(tcp_loopback),
 	NM_TEST(udp_forward),
 	NM_TEST(tcp_forward),
 };

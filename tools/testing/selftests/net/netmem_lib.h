@@ -387,6 +387,8 @@ uint64_t nm_held(uint32_t id, uint64_t cgroup);
 bool nm_any_held(void);
 /* @ring buffers, with header-data split or without */
 void nm_rings_set(const char *name, unsigned int ring, bool hds);
+/* Receive buffers of @bytes, once the queue was restarted */
+void nm_buffers_set(const char *name, uint32_t bytes);
 
 /* ----- kernel memory as memory of a queue ----- */
 

@@ -159,20 +159,42 @@ static void genl_open(struct genl *genl, const char *name)
 	nm_check(!ret && genl->family, "netlink family %s", name);
 }
 
+static void rings_begin(struct genl *genl, struct genl_msg *msg,
+			const char *name)
+{
+	struct nlattr *nest;
+
+	genl_open(genl, ETHTOOL_GENL_NAME);
+	genl_init(msg, genl->family, ETHTOOL_MSG_RINGS_SET, NLM_F_ACK);
+	nest = genl_put(msg, ETHTOOL_A_RINGS_HEADER | NLA_F_NESTED, NULL, 0);
+	genl_put(msg, ETHTOOL_A_HEADER_DEV_NAME, name, strlen(name) + 1);
+	genl_nest_end(msg, nest);
+}
+
+void nm_buffers_set(const char *name, uint32_t bytes)
+{
+	struct genl_msg msg;
+	struct genl genl;
+	int ret;
+
+	rings_begin(&genl, &msg, name);
+	genl_put(&msg, ETHTOOL_A_RINGS_RX_BUF_LEN, &bytes, sizeof(bytes));
+	ret = genl_talk(genl.fd, &msg, NULL, NULL);
+	close(genl.fd);
+
+	errno = -ret;
+	nm_check(!ret, "%s: buffers of %u bytes", name, bytes);
+}
+
 void nm_rings_set(const char *name, unsigned int ring, bool hds)
 {
 	uint8_t split = hds ? ETHTOOL_TCP_DATA_SPLIT_ENABLED :
 			      ETHTOOL_TCP_DATA_SPLIT_DISABLED;
 	struct genl_msg msg;
-	struct nlattr *nest;
 	struct genl genl;
 	int ret;
 
-	genl_open(&genl, ETHTOOL_GENL_NAME);
-	genl_init(&msg, genl.family, ETHTOOL_MSG_RINGS_SET, NLM_F_ACK);
-	nest = genl_put(&msg, ETHTOOL_A_RINGS_HEADER | NLA_F_NESTED, NULL, 0);
-	genl_put(&msg, ETHTOOL_A_HEADER_DEV_NAME, name, strlen(name) + 1);
-	genl_nest_end(&msg, nest);
+	rings_begin(&genl, &msg, name);
 	genl_put(&msg, ETHTOOL_A_RINGS_RX, &ring, sizeof(ring));
 	genl_put(&msg, ETHTOOL_A_RINGS_TCP_DATA_SPLIT, &split, sizeof(split));
 	ret = genl_talk(genl.fd, &msg, NULL, NULL);
