@@ -10,7 +10,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 # What the user gives goes to the scripts as it is: no $ is expanded, and the
 # scripts check it.
 vars := CMD KERNEL SMP MEM NODES SHARE TIMEOUT APPEND QEMU_ARGS ICOUNT SERIAL \
-	KERNEL_SRC FORCE JOBS LIMIT SIZE COMPARE NIC PROVIDER TESTS ALL LIST RESULTS RUNS
+	KERNEL_SRC FORCE JOBS LIMIT SIZE COMPARE NIC PROVIDER TESTS ALL LIST RESULTS RUNS CHECK
 given := $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword \
 	$(origin $(v)))),$(v)))
 $(foreach v,$(vars),$(if $(filter undefined,$(origin $(v))),, \
@@ -56,8 +56,13 @@ test:
 	@scripts/setup
 	@scripts/test
 
+bench:
+	@scripts/bench --check
+	@scripts/setup
+	@scripts/bench
+
 baseline:
 	@scripts/setup
 	@scripts/baseline
 
-.PHONY: help setup tree refresh kernel vm shell run test baseline clean
+.PHONY: help setup tree refresh kernel vm shell run test bench baseline clean

@@ -50,15 +50,15 @@ pin()
 	sed -n "s/^$1=//p" "$top/kernel.pin"
 }
 
-# KERNEL=patched|stock|stock-nic|debug|debug-stock
+# KERNEL=patched|stock|stock-nic|debug|debug-stock|bench|bench-stock
 check_kernel()
 {
 	KERNEL=${KERNEL:-patched}
 	case $KERNEL in
-	patched|stock|stock-nic|debug|debug-stock)
+	patched|stock|stock-nic|debug|debug-stock|bench|bench-stock)
 		;;
 	*)
-		usage_error "KERNEL=$KERNEL: patched, stock, stock-nic, debug or debug-stock"
+		usage_error "KERNEL=$KERNEL: patched, stock, stock-nic, debug, debug-stock, bench or bench-stock"
 		;;
 	esac
 }
