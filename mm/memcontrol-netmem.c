@@ -323,8 +323,9 @@ static unsigned int netmem_wanted(struct page **pages, unsigned int nr_pages)
  * Charges the pages of page_pools among @pages to the memory cgroup of
  * current's mm, up to the first that cannot be paid for without taking the last
  * of a limit. Pages that are charged already, and those that belong to no
- * page_pool, or to one that does not lend, stay as they are. A charge ends when the last reference to its page is gone, whether the
- * page leaves the stack after all or not.
+ * page_pool, or to one that does not lend, stay as they are. A charge ends when
+ * the last reference to its page is gone, whether the page leaves the stack after
+ * all or not.
  *
  * Context: Process context. May sleep, and reclaim from the cgroup.
  * Return: how many of @pages, from the first on, may leave the stack.

@@ -144,7 +144,7 @@ static bool page_pool_may_recycle(const struct page_pool *pool,
 	if (unlikely(data_race(pool->destroy_cnt)) || pool->dma_bounce)
 		return false;
 
-	if (unlikely(folio_contain_hwpoisoned_page(folio) ||
+	if (unlikely(page_pool_page_is_poisoned(&folio->page) ||
 		     folio->page.pp_magic & PP_MAGIC_PFMEMALLOC))
 		return false;
 
@@ -161,7 +161,7 @@ page_pool_why_refused(const struct page_pool *pool, struct folio *folio)
 		return PP_RELEASE_DESTROYED;
 	if (pool->dma_bounce)
 		return PP_RELEASE_BOUNCE;
-	if (folio_contain_hwpoisoned_page(folio))
+	if (page_pool_page_is_poisoned(&folio->page))
 		return PP_RELEASE_HWPOISON;
 
 	return folio->page.pp_magic & PP_MAGIC_PFMEMALLOC ?

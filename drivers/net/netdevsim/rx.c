@@ -130,17 +130,20 @@ static void nsim_rx_wire(const struct nsim_rq *rq, cycles_t start)
  * @ns:	a device
  *
  * Return: nanoseconds, with the mean frequency of the cycle counter since the
- * device was made; 0 where there is no such counter
+ * device was made; 0 where there is no such counter of 64 bits
  */
 u64 nsim_rx_wire_ns(struct netdevsim *ns)
 {
+	u64 wire = atomic64_read(&ns->rx_wire.cycles);
 	u64 cycles = get_cycles() - ns->rx_wire.made_cycles;
 
-	if (!cycles)
+	/* Each CPU can do it all the time, but no more */
+	if (sizeof(cycles_t) < sizeof(u64) || !cycles ||
+	    div_u64(wire, num_possible_cpus()) > cycles)
 		return 0;
 
-	return mul_u64_u64_div_u64(atomic64_read(&ns->rx_wire.cycles),
-				   ktime_get_ns() - ns->rx_wire.made_ns, cycles);
+	return mul_u64_u64_div_u64(wire, ktime_get_ns() - ns->rx_wire.made_ns,
+				   cycles);
 }
 
 static void nsim_rx_drop(struct nsim_rq *rq, struct sk_buff *skb,

@@ -15,6 +15,7 @@
 #include <linux/kernel-page-flags.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "netmem_cgroup.h"
 
@@ -283,6 +284,47 @@ static void recycled_16k(void)
 	nm_wait(pid);
 }
 
+/* The second page of the first buffer is broken from now on. */
+static void poison_page(void *arg)
+{
+	(void)arg;
+	madvise(rx.area + NM_PAGE, NM_PAGE, MADV_HWPOISON);
+}
+
+static void count_refused(const struct nm_event *ev, void *arg)
+{
+	unsigned int *refused = arg;
+
+	if (nm_event_is(ev, "page_pool_return"))
+		*refused += !nm_event_u64(ev, "recyclable", 1);
+}
+
+static void poisoned_fn(void)
+{
+	unsigned int refused = 0;
+	uint64_t pfn;
+
+	accept_stream(STREAM);
+	map_all();
+	check_held(buffers());
+	pfn = nm_pfn(rx.area + NM_PAGE);
+	nm_trace_event("page_pool:page_pool_return");
+	nm_trace_start();
+	nm_check(waitpid(nm_fork(poison_page, NULL), NULL, 0) > 0, "waitpid");
+	nm_check(nm_kpageflags(pfn) >> KPF_HWPOISON & 1, "the page is not marked");
+
+	nm_rx_exit(&rx);
+	check_held(0);
+	nm_trace_walk(count_refused, &refused);
+	nm_check_eq(refused, 1, "buffers that were not recycled");
+}
+
+/* A buffer of which a part is broken is not used again */
+static void poisoned_16k(void)
+{
+	large_test(16 << 10, poisoned_fn);
+}
+
 static const struct nm_test tests[] = {
 	NM_TEST(mapped_8k),
 	NM_TEST(mapped_16k),
@@ -291,6 +333,7 @@ static const struct nm_test tests[] = {
 	NM_TEST(held_16k),
 	NM_TEST(cloned_64k),
 	NM_TEST(recycled_16k),
+	NM_TEST(poisoned_16k),
 };
 
 int main(int argc, char **argv)
