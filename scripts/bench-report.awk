@@ -22,7 +22,7 @@ file == 1 && /^[^#]/ {
 	next
 }
 
-file > 1 && match($0, /: /) {
+file > 1 && !/\/pages: / && match($0, /: /) {
 	name = substr($0, 1, RSTART - 1)
 	split(substr($0, RSTART + 2), part, " ")
 	value[file, name] = part[1]

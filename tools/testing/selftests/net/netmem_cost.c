@@ -24,14 +24,15 @@
 
 static struct nm_pair pair, far;
 static struct nm_conn conn;
-static char page[NM_PAGE];
+static char pages[BURST * NM_PAGE];
 
-static void send_burst(int tx)
+/* @size at once: a datagram, or as much of a stream as fills large packets */
+static void send_burst(int tx, size_t size)
 {
-	unsigned int i;
+	size_t done;
 
-	for (i = 0; i < BURST; i++)
-		nm_check_eq(send(tx, page, NM_PAGE, 0), NM_PAGE, "bytes sent");
+	for (done = 0; done < sizeof(pages); done += size)
+		nm_check_eq(send(tx, pages, size, 0), size, "bytes sent");
 }
 
 static void recv_burst(int rx)
@@ -39,27 +40,27 @@ static void recv_burst(int rx)
 	unsigned int i;
 
 	for (i = 0; i < BURST; i++)
-		nm_check_eq(recv(rx, page, NM_PAGE, MSG_WAITALL), NM_PAGE,
+		nm_check_eq(recv(rx, pages, NM_PAGE, MSG_WAITALL), NM_PAGE,
 			    "bytes received");
 }
 
-static void bursts(int tx, int rx, unsigned int nr)
+static void bursts(int tx, size_t size, int rx, unsigned int nr)
 {
 	while (nr--) {
-		send_burst(tx);
+		send_burst(tx, size);
 		nm_sides_now(NM_RECEIVE);
 		recv_burst(rx);
 		nm_sides_now(NM_SEND);
 	}
 }
 
-static void measure(const char *what, int tx, int rx)
+static void measure(const char *what, int tx, size_t size, int rx)
 {
 	/* What the loop lags behind by, or recv_burst() would have to wait */
-	send_burst(tx);
-	bursts(tx, rx, WARM_UP);
+	send_burst(tx, size);
+	bursts(tx, size, rx, WARM_UP);
 	nm_sides_start();
-	bursts(tx, rx, BURSTS);
+	bursts(tx, size, rx, BURSTS);
 	nm_sides_report(what, BURST * BURSTS);
 }
 
@@ -86,14 +87,14 @@ static void measure_udp(const char *what, int ns_tx, int ns_rx,
 	nm_in_ns(ns_tx, udp_socket, &tx);
 	nm_check(!connect(tx, (void *)&sin, len), "connect %s", addr);
 
-	measure(what, tx, rx);
+	measure(what, tx, NM_PAGE, rx);
 }
 
 static void measure_tcp(const char *what, int ns_tx, int ns_rx,
 			const char *addr)
 {
 	nm_conn_open(&conn, ns_rx, ns_tx, addr);
-	measure(what, conn.tx, nm_conn_accept(&conn));
+	measure(what, conn.tx, sizeof(pages), nm_conn_accept(&conn));
 }
 
 static void create_pair(bool hds)

@@ -82,14 +82,17 @@ static void use_thread(void *arg)
 	nm_check(!nm_write(path, "1"), "%s", path);
 }
 
+/* Like an interrupt it does not wait for others, so that all go on in one order. */
 static void add_napi(const char *name, int ns, enum nm_side side)
 {
+	const struct sched_param first = { .sched_priority = 1 };
 	struct device device = { name, ns };
 	pid_t pid;
 
 	nm_wait(nm_fork(use_thread, &device));
 	pid = nm_napi_thread(name);
 	nm_check(pid, "no thread polls %s", name);
+	nm_check(!sched_setscheduler(pid, SCHED_FIFO, &first), "SCHED_FIFO");
 	add_clock(pid, side);
 }
 
@@ -108,8 +111,18 @@ static void find_wire(const char *device)
 		 name ? name + 1 : target);
 }
 
+/* Else the sender's pacing decides how large packets are, by how long things took. */
+static void send_large(void *arg)
+{
+	const char *path = "/proc/sys/net/ipv4/tcp_min_tso_segs";
+
+	(void)arg;
+	nm_check(!nm_write(path, "16"), "%s", path);
+}
+
 void nm_sides_init(const struct nm_pair *pair)
 {
+	nm_in_ns(pair->ns_tx, send_large, NULL);
 	nm_need_netdevsim("tells the wire's work from the driver's");
 	nr_clocks = 0;
 	add_napi(pair->rx_name, pair->ns_rx, NM_RECEIVE);
